@@ -1,10 +1,12 @@
-"""Flags to settings: networks and addresses, published ports, DNS, names of hosts."""
+"""Flags to settings: networks, DNS, names of hosts; ports.py has the published ports."""
 
 from __future__ import annotations
 
-from pyruntime.commandline.units import whole, wrong
+from pyruntime.commandline.units import wrong
 from pyruntime.errors import UsageError
-from pyruntime.pocker.settings import NetworkAttachment, PublishedPort
+from pyruntime.pocker.options.addresses import address, mac
+from pyruntime.pocker.options.ports import exposed, ports
+from pyruntime.pocker.settings import NetworkAttachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,9 +14,6 @@ if TYPE_CHECKING:
 
     from pyruntime.pocker.settings import ContainerSettings
 
-PROTOCOLS = ("tcp", "udp", "sctp")
-_HEX = frozenset("0123456789abcdefABCDEF")
-_FORM = "write [ADDRESS:][PORT:]PORT[/tcp|udp|sctp], a port or a range such as 8000-8010"
 _OWN = ("ip", "ip6", "mac-address", "network-alias")   # flags about the first network
 
 
@@ -98,75 +97,6 @@ def _addressed(networks: list[NetworkAttachment], given: dict[str, Any]) -> list
         found["mac"] = mac(given["mac-address"])
     aliases = [*first.aliases, *(single("network-alias", text) for text in given.get("network-alias", []))]
     return [first.replace(**found, aliases=aliases), *others]
-
-
-def address(flag: str, text: str, version: int = 0) -> str:
-    """An address in the kernel's form. Raises UsageError."""
-    import _socket  # lazy: only with an address
-
-    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    for number, family in ((4, _socket.AF_INET), (6, _socket.AF_INET6)):
-        if version in (0, number):
-            try:
-                return _socket.inet_ntop(family, _socket.inet_pton(family, bare.partition("%")[0])) + (
-                    bare[bare.index("%"):] if "%" in bare else "")
-            except (OSError, UnicodeError):
-                continue   # the other family, or none
-    raise wrong(flag, text, f"write an IPv{version or '4 or IPv6'} address")
-
-
-def mac(text: str) -> str:
-    """A unicast hardware address. Raises UsageError."""
-    parts = text.replace("-", ":").split(":")
-    if len(parts) != 6 or any(len(part) != 2 or not _HEX.issuperset(part) for part in parts):
-        raise wrong("mac-address", text, "write six bytes, for example 02:42:ac:11:00:02")
-    if int(parts[0], 16) & 1:
-        raise wrong("mac-address", text, "this is a multicast address: make the first byte even")
-    return ":".join(parts).lower()
-
-
-def ports(text: str) -> list[PublishedPort]:
-    """The published ports of ``[ADDRESS:][PORT:]PORT[/PROTOCOL]``, one for each container port. Raises UsageError."""
-    rest, slash, protocol = text.partition("/")
-    protocol = protocol.lower() if slash else "tcp"
-    if protocol not in PROTOCOLS:
-        raise wrong("publish", text, _FORM)
-    before, colon, inside = rest.rpartition(":")
-    at, colon, outside = before.rpartition(":") if colon and (":" in before) else ("", "", before)
-    where = address("publish", at) if at else ""
-    first, last = _range("publish", text, inside)
-    if not outside:
-        return [_port(where, 0, 0, port, protocol) for port in range(first, last + 1)]
-    low, high = _range("publish", text, outside)
-    if first == last:
-        return [_port(where, low, high, first, protocol)]
-    if high - low != last - first:
-        raise wrong("publish", text, f"the ranges {outside} and {inside} differ in length")
-    return [_port(where, low + step, low + step, first + step, protocol) for step in range(last - first + 1)]
-
-
-def _port(where: str, low: int, high: int, inside: int, protocol: str) -> PublishedPort:
-    return PublishedPort(address=where, host_port=low, last_host_port=high if high != low else 0,
-                         container_port=inside, protocol=protocol)
-
-
-def _range(flag: str, whole_text: str, text: str) -> tuple[int, int]:
-    low, dash, high = text.partition("-")
-    what = _FORM if flag == "publish" else "write PORT[-PORT][/tcp|udp|sctp]"
-    first = whole(flag, low, 1, 65535, f'"{text}" is not a port: {what}') if low else 0
-    last = whole(flag, high, 1, 65535, f'"{text}" is not a port: {what}') if dash else first
-    if not first or last < first:
-        raise wrong(flag, whole_text, what)
-    return first, last
-
-
-def exposed(text: str) -> list[str]:
-    """``PORT[-PORT][/PROTOCOL]`` as a list of ``PORT/PROTOCOL``."""
-    rest, slash, protocol = text.partition("/")
-    if slash and protocol.lower() not in PROTOCOLS:
-        raise wrong("expose", text, "write PORT[-PORT][/tcp|udp|sctp]")
-    first, last = _range("expose", text, rest)
-    return [f"{port}/{protocol.lower() if slash else 'tcp'}" for port in range(first, last + 1)]
 
 
 def host(text: str) -> str:

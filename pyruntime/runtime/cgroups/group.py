@@ -7,8 +7,8 @@ import os
 from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import HostError, StateError
+from pyruntime.runtime.cgroups.create import children, processes
 from pyruntime.runtime.cgroups.host import read
-from pyruntime.runtime.cgroups.perform import children, processes
 from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False

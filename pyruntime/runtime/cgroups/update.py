@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pyruntime.errors import PyruntimeError, StepError
+from pyruntime.runtime.cgroups.create import write
 from pyruntime.runtime.cgroups.host import read
-from pyruntime.runtime.cgroups.perform import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, PyruntimeError, SystemdError
-from pyruntime.runtime.cgroups import perform as cgroups
+from pyruntime.runtime.cgroups import create as cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

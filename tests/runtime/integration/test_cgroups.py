@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import StepError
-from pyruntime.runtime.cgroups import perform, resources, stats
+from pyruntime.runtime.cgroups import create, resources, stats
 from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.cgroups.host import CgroupHost, discover
 from pyruntime.runtime.cgroups.paths import container_paths
@@ -57,13 +57,13 @@ class Sandbox:
         for step in steps:
             try:
                 if step.op.name == "cgroup_create":
-                    perform.create(step.args["path"])
+                    create.create(step.args["path"])
                 elif step.op.name == "cgroup_write":
-                    perform.write(**step.args)
+                    create.write(**step.args)
                 elif step.op.name == "cgroup_devices":
-                    perform.devices(**step.args)
+                    create.devices(**step.args)
                 elif step.op.name == "cgroup_join" and pid:
-                    perform.join(step.args["paths"], pid)
+                    create.join(step.args["paths"], pid)
             except OSError as error:
                 if error.errno not in step.tolerate:
                     raise
@@ -93,7 +93,7 @@ class Sandbox:
         os.close(ready)
         self.children.append(pid)
         if join:
-            perform.join(list(self.paths.values()), pid)
+            create.join(list(self.paths.values()), pid)
         os.close(go)
         return pid
 
@@ -194,8 +194,8 @@ def test_delete_kills_remaining_processes(sandbox: Sandbox, frozen: bool) -> Non
         sandbox.children.clear()
         for path in sandbox.paths.values():
             os.makedirs(path + "/sub/deeper")
-            perform._inherit_cpuset(path + "/sub/deeper")
-            perform.join([path + "/sub/deeper"], pid)
+            create._inherit_cpuset(path + "/sub/deeper")
+            create.join([path + "/sub/deeper"], pid)
         assert sandbox.group.pids() == [pid]
         if frozen:
             sandbox.group.freeze()
@@ -218,7 +218,7 @@ def test_a_cgroup_in_use_is_refused(sandbox: Sandbox) -> None:
 def test_a_frozen_cgroup_is_refused(sandbox: Sandbox) -> None:
     parent = Cgroup(container_paths(TOP, "x", HOST))
     for path in parent.paths.values():
-        perform.create(path)
+        create.create(path)
     sandbox.create()
     if HOST.find("freezer"):
         parent.freeze()
@@ -233,9 +233,9 @@ def test_a_frozen_cgroup_is_refused(sandbox: Sandbox) -> None:
 def test_undo_removes_only_created_directories(sandbox: Sandbox) -> None:
     path = next(iter(sandbox.paths.values()))
     os.mkdir(os.path.dirname(path))
-    made = perform.create(path)
+    made = create.create(path)
     assert made == [path]
-    perform.remove(path)
+    create.remove(path)
     assert os.path.isdir(os.path.dirname(path))
 
 
@@ -317,9 +317,9 @@ def test_quota_and_period_below_a_parents_limit(sandbox: Sandbox) -> None:
     parent = os.path.dirname(sandbox.file("cpu", "x"))
     top = os.path.dirname(parent)
     if HOST.find("cpu", "cpu") is HOST.unified:
-        perform.write(top, "cpu.max", "50000 100000")
+        create.write(top, "cpu.max", "50000 100000")
     else:
-        perform.write(top, "cpu.cfs_quota_us", "50000")
+        create.write(top, "cpu.cfs_quota_us", "50000")
     for quota, period in ((40000, 100000), (5000, 10000), (400000, 1000000), (5000, 10000)):
         sandbox.update({"cpu": {"quota": quota, "period": period}})
 
@@ -466,7 +466,7 @@ def test_the_filter_of_v2_also_works_on_hybrid_hosts(sandbox: Sandbox, tmp_path:
         pytest.skip("no v2 hierarchy")
     directory = devices_directory(tmp_path)
     sandbox.create({"devices": [{"allow": True, "access": "rwm"}]})
-    perform.devices(sandbox.paths[""], ["allow a *:* rwm", "deny c 1:11 r", "deny b *:* m"])
+    create.devices(sandbox.paths[""], ["allow a *:* rwm", "deny c 1:11 r", "deny b *:* m"])
     assert sandbox.result(lambda: access(directory, NULL, os.O_RDWR)) == 0
     assert sandbox.result(lambda: access(directory, KMSG, os.O_WRONLY)) == 0
     assert sandbox.result(lambda: access(directory, KMSG, os.O_RDONLY)) == errno.EPERM
@@ -477,9 +477,9 @@ def test_the_filter_of_v2_also_works_on_hybrid_hosts(sandbox: Sandbox, tmp_path:
 @v2
 def test_a_parent_cgroup_with_processes_is_named(sandbox: Sandbox) -> None:
     top = os.path.dirname(sandbox.paths[""])
-    perform.create(top)
+    create.create(top)
     pid = sandbox.child(join=False)
-    perform.join([top], pid)
+    create.join([top], pid)
     with pytest.raises(OSError, match="this cgroup contains processes"):
         sandbox.create({"memory": {"limit": 1 << 20}})
     os.kill(pid, signal.SIGKILL)
@@ -490,17 +490,17 @@ def test_a_parent_cgroup_with_processes_is_named(sandbox: Sandbox) -> None:
 @v2
 def test_without_limits_processes_in_a_parent_cgroup_do_not_matter(sandbox: Sandbox) -> None:
     top = os.path.dirname(sandbox.paths[""])
-    perform.create(top)
+    create.create(top)
     pid = sandbox.child(join=False)
-    perform.join([top], pid)
+    create.join([top], pid)
     sandbox.create()
-    perform.join([sandbox.paths[""]], pid)
+    create.join([sandbox.paths[""]], pid)
 
 
 @v2
 def test_a_threaded_parent_is_named(sandbox: Sandbox) -> None:
     top = os.path.dirname(sandbox.paths[""])
-    perform.create(top)
+    create.create(top)
     Path(top, "cgroup.type").write_text("threaded")
     with pytest.raises(OSError, match="the cgroup is threaded"):
         sandbox.create({"memory": {"limit": 1 << 20}})
@@ -510,7 +510,7 @@ def test_a_threaded_parent_is_named(sandbox: Sandbox) -> None:
 def test_a_cgroup_that_delegates_controllers_accepts_no_process(sandbox: Sandbox) -> None:
     sandbox.create({"memory": {"limit": 1 << 20}})
     with pytest.raises(OSError, match="takes no process"):
-        perform.join([os.path.dirname(sandbox.paths[""])], os.getpid())
+        create.join([os.path.dirname(sandbox.paths[""])], os.getpid())
 
 
 @v2
@@ -526,7 +526,7 @@ def test_several_lines(sandbox: Sandbox) -> None:
 @v2
 def test_ownership(sandbox: Sandbox) -> None:
     sandbox.create()
-    perform.own(sandbox.paths[""], 12345)
+    create.own(sandbox.paths[""], 12345)
     owners = {name: os.stat(f"{sandbox.paths['']}/{name}").st_uid for name in (
         "", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "memory.max", "cgroup.freeze")}
     assert [uid == 12345 for uid in owners.values()] == [True, True, True, True, False, False]

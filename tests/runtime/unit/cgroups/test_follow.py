@@ -1,4 +1,4 @@
-"""perform.follow: to a v2 cgroup, or to the current cgroup of init (cgroups(7), "no internal processes")."""
+"""create.follow: to a v2 cgroup, or to the current cgroup of init (cgroups(7), "no internal processes")."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pyruntime.runtime.cgroups import perform
+from pyruntime.runtime.cgroups import create
 
 CONTAINER = "/sys/fs/cgroup/user.slice/x"
 
@@ -28,15 +28,15 @@ def test_follow(monkeypatch: pytest.MonkeyPatch, init: str, expected: str | None
         if len(tried) == 1:
             raise OSError(errno.EBUSY, "busy")
 
-    monkeypatch.setattr(perform, "join", join)
-    monkeypatch.setattr(perform, "processes", lambda path, recursive: [5])
-    monkeypatch.setattr(perform, "read", lambda path: {"/proc/5/cgroup": init + "\n"}[path])
+    monkeypatch.setattr(create, "join", join)
+    monkeypatch.setattr(create, "processes", lambda path, recursive: [5])
+    monkeypatch.setattr(create, "read", lambda path: {"/proc/5/cgroup": init + "\n"}[path])
     if expected is None:
         with pytest.raises(OSError, match="busy"):
-            perform.follow(CONTAINER, 7, 5)
+            create.follow(CONTAINER, 7, 5)
         assert tried == [CONTAINER]
     else:
-        perform.follow(CONTAINER, 7, 5)
+        create.follow(CONTAINER, 7, 5)
         assert tried == [CONTAINER, expected]
 
 
@@ -45,13 +45,13 @@ def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch, number: int, i
     def join(paths: Sequence[str], pid: int) -> None:
         raise OSError(number, "refused")
 
-    monkeypatch.setattr(perform, "join", join)
-    monkeypatch.setattr(perform, "processes", lambda path, recursive: [])
+    monkeypatch.setattr(create, "join", join)
+    monkeypatch.setattr(create, "processes", lambda path, recursive: [])
     with pytest.raises(OSError, match="refused"):
-        perform.follow(CONTAINER, 7, init)
+        create.follow(CONTAINER, 7, init)
 
 
 def test_a_process_in_the_cgroup_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perform, "join", lambda paths, pid: pytest.fail("moved"))
-    monkeypatch.setattr(perform, "processes", lambda path, recursive: [7] if path == CONTAINER else [])
-    perform.follow(CONTAINER, 7, 5)
+    monkeypatch.setattr(create, "join", lambda paths, pid: pytest.fail("moved"))
+    monkeypatch.setattr(create, "processes", lambda path, recursive: [7] if path == CONTAINER else [])
+    create.follow(CONTAINER, 7, 5)

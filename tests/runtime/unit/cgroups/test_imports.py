@@ -13,7 +13,7 @@ SCRIPT = f"""
 import sys
 before = set(sys.modules)
 sys.path.insert(0, {str(TOP)!r})
-from pyruntime.runtime.cgroups import group, host, mounts, paths, perform, resources
+from pyruntime.runtime.cgroups import create, group, host, mounts, paths, resources
 from pyruntime.runtime.config.node import Node
 found = host.discover()
 limits = {{"memory": {{"limit": 1}}, "devices": [{{"allow": False, "access": "rwm"}}]}}

@@ -1,4 +1,4 @@
-"""Perform the cgroup steps of a plan in the parent, and undo them.
+"""Create a cgroup, write its limits, move processes into it: the cgroup steps of a plan, performed in the parent.
 
 Every function raises OSError: ``errno`` is that of the kernel (for a step's tolerated errno), ``strerror`` a complete
 message such as ``memory.limit_in_bytes: write "1024": Device or resource busy``. The caller adds the place in

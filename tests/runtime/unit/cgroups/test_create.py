@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pyruntime.runtime.cgroups import perform
+from pyruntime.runtime.cgroups import create
 
 
 def files(directory: Path, **content: str) -> Path:
@@ -25,17 +25,17 @@ def strerror(caught: pytest.ExceptionInfo[OSError]) -> str:
 
 def test_create_creates_and_returns_ancestors(tmp_path: Path) -> None:
     path = str(tmp_path / "a" / "b")
-    assert perform.create(path) == [str(tmp_path / "a"), path]
-    assert perform.create(path) == []
-    perform.remove(path)
-    perform.remove(path)
+    assert create.create(path) == [str(tmp_path / "a"), path]
+    assert create.create(path) == []
+    create.remove(path)
+    create.remove(path)
     assert not os.path.exists(path)
 
 
 def test_create_names_the_directory_it_cannot_make(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError) as caught:
-        perform.create(str(tmp_path / "file" / "x"))
+        create.create(str(tmp_path / "file" / "x"))
     assert caught.value.errno == errno.ENOTDIR
     assert strerror(caught) == f'mkdir "{tmp_path}/file/x": Not a directory'
 
@@ -44,7 +44,7 @@ def test_a_cgroup_with_processes_is_refused(tmp_path: Path) -> None:
     files(tmp_path / "a", cgroup__procs="12\n13\n")
     files(tmp_path / "a" / "sub", cgroup__procs="14\n")
     with pytest.raises(OSError) as caught:
-        perform.create(str(tmp_path / "a"))
+        create.create(str(tmp_path / "a"))
     assert caught.value.errno == errno.EBUSY
     assert strerror(caught).startswith("container's cgroup is not empty: 3 process(es) found")
 
@@ -53,7 +53,7 @@ def test_a_cgroup_with_processes_is_refused(tmp_path: Path) -> None:
 def test_a_frozen_cgroup_is_refused(tmp_path: Path, content: dict[str, str]) -> None:
     files(tmp_path / "a", **content)
     with pytest.raises(OSError, match="container's cgroup unexpectedly frozen"):
-        perform.create(str(tmp_path / "a"))
+        create.create(str(tmp_path / "a"))
 
 
 def test_v1_cpusets_start_with_their_parents_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_v1_cpusets_start_with_their_parents_cpus(tmp_path: Path, monkeypatch: p
     real = os.mkdir
     files(tmp_path, cpuset__cpus="0-3\n", cpuset__mems="0\n")
     monkeypatch.setattr(os, "mkdir", mkdir)
-    perform.create(str(tmp_path / "a" / "b"))
+    create.create(str(tmp_path / "a" / "b"))
     for name in ("a", "a/b"):
         assert (tmp_path / name / "cpuset.cpus").read_text().strip() == "0-3"
         assert (tmp_path / name / "cpuset.mems").read_text().strip() == "0"
@@ -74,9 +74,9 @@ def test_a_failure_removes_the_created_directories(tmp_path: Path, monkeypatch: 
     def refuse(path: str) -> None:
         raise OSError(errno.EBUSY, "frozen")
 
-    monkeypatch.setattr(perform, "_require_thawed", refuse)
+    monkeypatch.setattr(create, "_require_thawed", refuse)
     with pytest.raises(OSError):
-        perform.create(str(tmp_path / "a" / "b"))
+        create.create(str(tmp_path / "a" / "b"))
     assert os.listdir(tmp_path) == []
 
 
@@ -123,60 +123,60 @@ def test_a_group_is_written_in_a_valid_order(tmp_path: Path, monkeypatch: pytest
                                  new: str) -> None:
     kernel = Kernel(tmp_path, monkeypatch, memory_rules, memory__limit_in_bytes=old[0],
                     memory__memsw__limit_in_bytes=old[1])
-    perform.write(str(tmp_path), "memory.limit_in_bytes+memory.memsw.limit_in_bytes", new)
+    create.write(str(tmp_path), "memory.limit_in_bytes+memory.memsw.limit_in_bytes", new)
     assert list(kernel.values.values()) == new.split("+")
 
 
 def test_a_group_without_a_valid_order_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Kernel(tmp_path, monkeypatch, memory_rules, memory__limit_in_bytes="-1", memory__memsw__limit_in_bytes="-1")
     with pytest.raises(OSError) as caught:
-        perform.write(str(tmp_path), "memory.limit_in_bytes+memory.memsw.limit_in_bytes", "200+100")
+        create.write(str(tmp_path), "memory.limit_in_bytes+memory.memsw.limit_in_bytes", "200+100")
     assert strerror(caught) == 'memory.memsw.limit_in_bytes: write "100": Invalid argument'
 
 
 def test_an_optional_member_may_be_missing(tmp_path: Path) -> None:
     files(tmp_path, a="")
-    perform.write(str(tmp_path), "a+b?", "1+2")
+    create.write(str(tmp_path), "a+b?", "1+2")
     assert (tmp_path / "a").read_text() == "1"
     assert not (tmp_path / "b").exists()
     with pytest.raises(OSError) as caught:   # but not the cgroup
-        perform.write(str(tmp_path / "none"), "b?", "2")
+        create.write(str(tmp_path / "none"), "b?", "2")
     assert caught.value.errno == errno.ENOENT
 
 
 def test_an_optional_file_may_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Kernel(tmp_path, monkeypatch, lambda *_: errno.ENOTSUP, a="")
-    perform.write(str(tmp_path), "a?", "1")
+    create.write(str(tmp_path), "a?", "1")
     with pytest.raises(OSError, match="Operation not supported"):
-        perform.write(str(tmp_path), "a", "1")
+        create.write(str(tmp_path), "a", "1")
 
 
 def test_the_first_that_exists(tmp_path: Path) -> None:
     files(tmp_path, io__weight="")
-    perform.write(str(tmp_path), "io.bfq.weight|io.weight", "8:0 5|8:0 50")
+    create.write(str(tmp_path), "io.bfq.weight|io.weight", "8:0 5|8:0 50")
     assert (tmp_path / "io.weight").read_text() == "8:0 50"
     with pytest.raises(OSError, match="weights need the BFQ scheduler"):
-        perform.write(str(tmp_path), "blkio.weight|blkio.bfq.weight", "5")
+        create.write(str(tmp_path), "blkio.weight|blkio.bfq.weight", "5")
 
 
 def test_a_limit_below_the_usage_is_rejected(tmp_path: Path) -> None:
     files(tmp_path, memory__max="max", memory__current="500\n")
     with pytest.raises(OSError) as caught:
-        perform.write(str(tmp_path), "memory.max>memory.current", "500")
+        create.write(str(tmp_path), "memory.max>memory.current", "500")
     assert strerror(caught) == "rejecting memory limit 500 <= usage 500"
-    perform.write(str(tmp_path), "memory.max>memory.current", "501")
+    create.write(str(tmp_path), "memory.max>memory.current", "501")
     assert (tmp_path / "memory.max").read_text() == "501"
 
 
 def test_lines_are_written_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, io__max="")
-    perform.write(str(tmp_path), "io.max", "8:0 rbps=1\n8:16 wbps=2\n")
+    create.write(str(tmp_path), "io.max", "8:0 rbps=1\n8:16 wbps=2\n")
     assert kernel.written == [("io.max", "8:0 rbps=1"), ("io.max", "8:16 wbps=2")]
 
 
 def test_an_empty_value_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cpuset__cpus="0")
-    perform.write(str(tmp_path), "cpuset.cpus", "")
+    create.write(str(tmp_path), "cpuset.cpus", "")
     assert kernel.written == [("cpuset.cpus", "\n")]
 
 
@@ -185,7 +185,7 @@ def test_the_error_for_a_memory_limit_below_the_usage_has_runcs_phrase(tmp_path:
     Kernel(tmp_path, monkeypatch, lambda *_: errno.EBUSY, memory__limit_in_bytes="", memory__usage_in_bytes="7000\n",
            memory__max_usage_in_bytes="9000\n")
     with pytest.raises(OSError) as caught:
-        perform.write(str(tmp_path), "memory.limit_in_bytes", "1024")
+        create.write(str(tmp_path), "memory.limit_in_bytes", "1024")
     assert caught.value.errno == errno.EBUSY
     assert strerror(caught) == ("unable to set memory limit to 1024 (current usage: 7000, peak usage: 9000)\n"
                                 '  memory.limit_in_bytes: write "1024": Device or resource busy')
@@ -195,21 +195,21 @@ def test_a_missing_file_is_explained(tmp_path: Path) -> None:
     for file, words in (("memory.memsw.limit_in_bytes", "swapaccount=1"), ("cpu.rt_runtime_us", "RT_GROUP_SCHED"),
                         ("hugetlb.3MB.max", "no huge pages of this size"), ("x.y", "no such file in")):
         with pytest.raises(OSError, match=words):
-            perform.write(str(tmp_path), file, "1")
+            create.write(str(tmp_path), file, "1")
     files(tmp_path, cgroup__controllers="cpu pids\n")
     with pytest.raises(OSError, match='the controller "memory" is not available in'):
-        perform.write(str(tmp_path), "memory.max", "1")
+        create.write(str(tmp_path), "memory.max", "1")
     with pytest.raises(OSError, match=r"the cgroup .* does not exist"):
-        perform.write(str(tmp_path / "none"), "memory.max", "1")
+        create.write(str(tmp_path / "none"), "memory.max", "1")
 
 
 # --- cgroup.subtree_control ------------------------------------------------------------------------------------------
 
 def test_enabled_controllers_are_not_enabled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cgroup__subtree_control="cpu memory\n")
-    perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu +memory")
+    create.write(str(tmp_path), "cgroup.subtree_control", "+cpu +memory")
     assert kernel.written == []
-    perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu +io +pids")
+    create.write(str(tmp_path), "cgroup.subtree_control", "+cpu +io +pids")
     assert kernel.written == [("cgroup.subtree_control", "+io +pids")]
 
 
@@ -221,7 +221,7 @@ def test_available_controllers_are_enabled_and_others_explained(tmp_path: Path, 
     kernel = Kernel(tmp_path, monkeypatch, lambda _file, data, _values: number if "+cpu" in data else 0,
                     cgroup__subtree_control="")
     with pytest.raises(OSError) as caught:
-        perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu +io +pids")
+        create.write(str(tmp_path), "cgroup.subtree_control", "+cpu +io +pids")
     assert caught.value.errno == number
     assert 'write "+cpu"' in strerror(caught) and words in strerror(caught)
     assert [data for _, data in kernel.written] == ["+io", "+pids"]
@@ -231,7 +231,7 @@ def test_a_threaded_cgroup_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Kernel(tmp_path, monkeypatch, lambda *_: errno.ENOENT, cgroup__subtree_control="", cgroup__type="threaded\n",
            cgroup__procs="")
     with pytest.raises(OSError, match="the cgroup is threaded"):
-        perform.write(str(tmp_path), "cgroup.subtree_control", "+memory")
+        create.write(str(tmp_path), "cgroup.subtree_control", "+memory")
 
 
 def test_nothing_is_enabled_in_a_cgroup_with_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_nothing_is_enabled_in_a_cgroup_with_processes(tmp_path: Path, monkeypat
     kernel = Kernel(tmp_path, monkeypatch, lambda *_: 0, cgroup__subtree_control="", cgroup__type="domain\n",
                     cgroup__procs="1\n")
     with pytest.raises(OSError, match="this cgroup contains processes"):
-        perform.write(str(tmp_path), "cgroup.subtree_control", "+cpu")
+        create.write(str(tmp_path), "cgroup.subtree_control", "+cpu")
     assert kernel.written == []
 
 
@@ -247,7 +247,7 @@ def test_nothing_is_enabled_in_a_cgroup_with_processes(tmp_path: Path, monkeypat
 
 def test_join(tmp_path: Path) -> None:
     paths = [str(files(tmp_path / name, cgroup__procs="")) for name in ("a", "b")]
-    perform.join(paths, 42)
+    create.join(paths, 42)
     assert [Path(path, "cgroup.procs").read_text() for path in paths] == ["42", "42"]
 
 
@@ -259,7 +259,7 @@ def test_a_refused_join_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
                                      words: str) -> None:
     Kernel(tmp_path, monkeypatch, lambda *_: number, **{"cgroup__procs": "", file: ""})
     with pytest.raises(OSError) as caught:
-        perform.join([str(tmp_path)], 42)
+        create.join([str(tmp_path)], 42)
     assert caught.value.errno == number
     assert words in strerror(caught)
 
@@ -267,7 +267,7 @@ def test_a_refused_join_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_own_changes_only_delegated_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = []
     monkeypatch.setattr(os, "chown", lambda path, *_args, **_kw: changed.append(os.path.basename(path)))
-    perform.own(str(tmp_path), 1000)
+    create.own(str(tmp_path), 1000)
     assert changed[0] == ""
-    assert set(perform.DELEGATED) <= set(changed)
+    assert set(create.DELEGATED) <= set(changed)
     assert "memory.max" not in changed
