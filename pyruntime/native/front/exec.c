@@ -25,6 +25,9 @@ static int keep_content(const char *path)
 {
 	struct stat st;
 	ssize_t size = -1;
+	/* Not opened before that is known: the writer of a named pipe would take us for its reader. */
+	if (stat(path, &st) || !S_ISREG(st.st_mode))
+		return HAND_OVER;
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return HAND_OVER;
@@ -62,7 +65,8 @@ int read_exec(char **word, struct request *out)
 		else if (keep_word(*first) || (word > first && keep_word(*word)))
 			return HAND_OVER;
 	}
-	if (!*word || !names_container(*word))
+	/* As with --root, .. is a text to Python. */
+	if (!*word || !names_container(*word) || (out->pid_file && strstr(out->pid_file, "..")))
 		return HAND_OVER;
 	out->id = *word;
 	for (; *word; word++)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ int main(int argc, char **argv)
 	struct request request;
 	int exit_status = 0;
 	arguments = argv;
+	signal(SIGXFSZ, SIG_IGN); /* as Python does: a write beyond a limit fails, and is reported */
 	if (wanted() && !read_request(argv, &request) && !carry_out(&request, &exit_status))
 		return exit_status;
 	return hand_over(argv, NULL);

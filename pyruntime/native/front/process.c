@@ -51,17 +51,20 @@ static int add_processes(int dir, struct pids *out)
 	return 0;
 }
 
+/* A container with cgroups of its own may nest them until our stack is used up. */
+#define DEEPEST 32
+
 struct visit {
-	int dir;
+	int dir, depth;
 	struct pids *out;
 };
 
 static int below(void *context, const char *name, unsigned char type);
 
-static int read_below(int dir, struct pids *out)
+static int read_below(int dir, int depth, struct pids *out)
 {
-	struct visit visit = {dir, out};
-	return add_processes(dir, out) || each_entry(dir, below, &visit) ? HAND_OVER : 0;
+	struct visit visit = {dir, depth, out};
+	return depth > DEEPEST || add_processes(dir, out) || each_entry(dir, below, &visit) ? HAND_OVER : 0;
 }
 
 static int below(void *context, const char *name, unsigned char type)
@@ -72,28 +75,28 @@ static int below(void *context, const char *name, unsigned char type)
 	int dir = openat(visit->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return errno == ENOENT || errno == ENODEV ? 0 : HAND_OVER;
-	int result = read_below(dir, visit->out);
+	int result = read_below(dir, visit->depth + 1, visit->out);
 	close(dir);
 	return result;
 }
 
-static int read_cgroup(const char *path, struct pids *out, int (*read_dir)(int, struct pids *))
+static int read_cgroup(const char *path, struct pids *out, bool deep)
 {
 	out->count = 0;
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return errno == ENOENT ? 0 : HAND_OVER;
-	int result = read_dir(dir, out);
+	int result = deep ? read_below(dir, 0, out) : add_processes(dir, out);
 	close(dir);
 	return result;
 }
 
 int read_processes(const char *path, struct pids *out)
 {
-	return read_cgroup(path, out, read_below);
+	return read_cgroup(path, out, true);
 }
 
 int read_own_processes(const char *path, struct pids *out)
 {
-	return read_cgroup(path, out, add_processes);
+	return read_cgroup(path, out, false);
 }

@@ -4,7 +4,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1U /* linux/fs.h */
+#endif
 
 static int is_known(void *context, const char *name, unsigned char type)
 {
@@ -27,6 +33,18 @@ static int is_abandoned(void *context, const char *name, unsigned char type)
 	return pid && start_time(number_of(pid + 1)) > 0 ? 0 : HAND_OVER;
 }
 
+/* Whether it was our container's directory that was renamed. Another `delete` may have released the ID since we opened
+ * it, and a `create` claimed it: that container gets its name back. */
+static bool is_ours(const struct front *f, const char *retired)
+{
+	struct stat ours, renamed;
+	if (!fstat(f->directory, &ours) && !fstatat(f->root, retired, &renamed, AT_SYMLINK_NOFOLLOW) &&
+	    ours.st_dev == renamed.st_dev && ours.st_ino == renamed.st_ino)
+		return true;
+	syscall(SYS_renameat2, f->root, retired, f->root, f->container.id, RENAME_NOREPLACE);
+	return false;
+}
+
 int do_remove_state(struct front *f, const struct step_remove_state *a)
 {
 	char retired[512], thread[24], pid[24];
@@ -41,7 +59,7 @@ int do_remove_state(struct front *f, const struct step_remove_state *a)
 	if (!join(retired, sizeof retired, parts) || each_entry(f->directory, is_known, &names) ||
 	    each_entry(f->root, is_abandoned, NULL))
 		return HAND_OVER;
-	if (renameat(f->root, f->container.id, f->root, retired))
+	if (renameat(f->root, f->container.id, f->root, retired) || !is_ours(f, retired))
 		return HAND_OVER; /* another `delete` was faster */
 	/* The container is deleted now: remaining files are removed by the next `delete`. */
 	FOR_EACH_STR(name, names)
