@@ -8,17 +8,15 @@ from __future__ import annotations
 import os
 import select
 
-from pyruntime.builder.cache import keys
-from pyruntime.builder.cache.digests import Known, of_sources
+from pyruntime.builder.cache.digests import Known
 from pyruntime.builder.cache.imports import Lost
 from pyruntime.builder.graph.plan import COMMENT, StagePlan
+from pyruntime.builder.graph.step_keys import StepKeys
 from pyruntime.builder.steps import network
 from pyruntime.builder.steps.mounts import Secrets
-from pyruntime.builder.steps.origins import is_url, text_digest
 from pyruntime.builder.steps.run import RunOptions
-from pyruntime.builder.steps.tree import Tree, literal
-from pyruntime.builder.steps.tree import select as select_sources
-from pyruntime.builder.steps.worker import Work, Worker, exclusion
+from pyruntime.builder.steps.tree import Tree
+from pyruntime.builder.steps.worker import Work, Worker
 from pyruntime.builder.steps.workspace import layers_of
 from pyruntime.errors import BuildError, PyruntimeError
 from pyruntime.images import media
@@ -109,6 +107,7 @@ class Execution:
         self.label = label
         self.number = number
         self.known = Known(store.layout)
+        self._keys = StepKeys(self.known, context, origins, options.hosts, options.epoch)
         self.stages = {stage.index: StageState(stage) for stage in plan.stages}
         self._lease: Lease = store.lease()
         self.used: dict[str, Made] = {}   # by every key
@@ -310,12 +309,12 @@ class Execution:
         number = self._title(state, step.title.partition("\n")[0])
         try:
             work = Work(step, state.chain, [], self.store.root, self.options.run)
-            fast = self._keys(state, step, work)
+            fast = self._key(state, step, work)
             cached = self.options.cache and state.plan.name not in self.options.no_cache
             work.keys = [fast] if fast else []
             made = self._find(state, step, fast) if cached and fast else None
             if made is None:
-                slow = self._slow_key(state, step, work)
+                slow = self._key_by_content(state, step, work)
                 if slow and slow != fast:
                     work.keys.append(slow)
                     made = self._find(state, step, slow) if cached else None
@@ -417,85 +416,25 @@ class Execution:
 
     # ---- keys -----------------------------------------------------------------------------------
 
-    def _below(self, state: StageState, step: BuildStep) -> str:
-        if step.kind == "copy" and step.data.alone:
-            return ""
-        return state.chain[-1][1] if state.chain else ""
-
-    def _key(self, state: StageState, step: BuildStep, inputs: list[str]) -> str:
-        hosts = self.options.hosts if step.kind == "run" else []
-        network = step.data.network if step.kind == "run" else ""
-        return keys.key(step.kind, self._below(state, step), [*step.words, network, *hosts], inputs,
-                        latest=self.options.epoch)
-
-    def _keys(self, state: StageState, step: BuildStep, work: Work) -> str:
-        """The key that does not depend on the content of stages and images; ``work`` gets what the worker needs."""
-        inputs: list[str] = []
-        if step.kind == "copy":
-            inputs = self._copy_inputs(state, step, work)
-        elif step.kind == "run":
-            for mount in step.data.mounts:
-                if mount.kind in ("bind", "cache") and (mount.kind == "bind" or mount.origin):
-                    inputs.append(self._mount_input(state, mount.origin, mount.source, work,
-                                                    content=mount.kind == "bind"))
-        return self._key(state, step, inputs)
+    def _key(self, state: StageState, step: BuildStep, work: Work) -> str:
+        return self._keys.by_layers(step, state.chain, lambda origin: self._chain(state, origin), work)
 
     def _changed(self, state: StageState, step: BuildStep, key: str) -> bool:
         """Whether the key has changed. Called by the worker when it has read its files."""
         self.known.once_more = True
         try:
-            return self._keys(state, step, Work(step, [], [], "", self.options.run)) != key
+            return self._key(state, step, Work(step, [], [], "", self.options.run)) != key
         except (PyruntimeError, OSError):
             return True
 
-    def _copy_inputs(self, state: StageState, step: BuildStep, work: Work) -> list[str]:
-        data = step.data
-        inputs = [text_digest(f"{name}\0{content}") for name, content in data.files]
-        exclude = exclusion(data.exclude)
-        chain = self._chain(state, data.origin)
-        if chain is not None:
-            return [*inputs, f"layers {chain[-1][1] if chain else ''}"]
-        for source in data.sources:
-            if data.add and is_url(source):
-                tree = self.origins.fetched(source, checksum=data.checksum, keep_git=data.keep_git)
-                work.trees[source] = tree
-                found = select_sources(tree, [tree.single or "."], exclude)
-                inputs.append(of_sources(self.known, found, exclude) + (
-                    str(found[0].found.st_mtime_ns) if tree.single else ""))
-                continue
-            tree = self.origins.context(data.origin) if data.origin else self.context
-            work.trees[source] = tree
-            inputs.append(of_sources(self.known, select_sources(tree, [source], exclude, parents=data.parents),
-                                     exclude))
-        return inputs
-
-    def _slow_key(self, state: StageState, step: BuildStep, work: Work) -> str:
-        """The key by the content from stages and images: a change of other files there does not invalidate it. "" if it
-        is no different key."""
-        if step.kind != "copy":
-            return ""
-        data = step.data
-        chain = self._chain(state, data.origin)
+    def _key_by_content(self, state: StageState, step: BuildStep, work: Work) -> str:
+        """The key by the content of the files from a stage or an image; "" if the step copies none."""
+        chain = self._chain(state, step.data.origin) if step.kind == "copy" else None
         if chain is None:
             return ""
         self._bring(chain)
-        tree = self.origins.view(f'"{data.origin}"', layers_of(self.store, chain, self.warn))
-        exclude = exclusion(data.exclude)
-        inputs = [text_digest(f"{name}\0{content}") for name, content in data.files]
-        for source in data.sources:
-            work.trees[source] = tree
-            inputs.append(of_sources(self.known, select_sources(tree, [source], exclude, parents=data.parents),
-                                     exclude))
-        return self._key(state, step, inputs)
-
-    def _mount_input(self, state: StageState, origin: str, source: str, work: Work, *, content: bool) -> str:
-        chain = self._chain(state, origin)
-        if chain is not None:
-            work.origins[origin] = chain
-            return f"layers {chain[-1][1] if chain else ''}" if content else ""
-        tree = self.origins.context(origin) if origin else self.context
-        work.origins[origin] = tree
-        return of_sources(self.known, [literal(tree, source)]) if content else ""
+        tree = self.origins.view(f'"{step.data.origin}"', layers_of(self.store, chain, self.warn))
+        return self._keys.by_content(step, state.chain, tree, work)
 
     def _chain(self, state: StageState, origin: str) -> list[tuple[str, str, Descriptor]] | None:
         """The layers of --from; None for a context."""
