@@ -110,12 +110,12 @@ def test_merged_as_mounted(tmp_path: Path, content: list[bytes]) -> None:
 
 IN_NAMESPACE = """
 import io, os, sys
-from pyruntime.images.layers.apply import Options, complete, extract
+from pyruntime.images.layers.apply import ExtractOptions, complete, extract
 from tests.images.integration.hostile import directory, file, node, pax, tar
 layer = tar(directory(b"d", mode=b"0000555"), file(b"d/f"), file(b"d/.wh..wh..opq", b""), file(b".wh.gone", b""),
             node(b"null", b"3", 1, 3), pax((b"SCHILY.xattr.trusted.a", b"b")), file(b"t"))
 fd = os.open(sys.argv[1], os.O_RDONLY)
-done = extract(io.BytesIO(layer).read, fd, Options(privileged=False, userxattr=True, warn=print))
+done = extract(io.BytesIO(layer).read, fd, ExtractOptions(privileged=False, userxattr=True, warn=print))
 print(*done.whiteouts, os.getxattr(sys.argv[1] + "/d", "user.overlay.opaque"), os.path.exists(sys.argv[1] + "/null"))
 """
 

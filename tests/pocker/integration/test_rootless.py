@@ -166,4 +166,4 @@ pocker ps -aq
     said = done.stderr.splitlines()
     assert said[0].startswith('error: network "back": networks between containers need root')
     assert done.stderr.count("limits without root need a delegated cgroup") == 3
-    assert "it cannot be written by user 65534" in done.stderr
+    assert "user 65534 cannot write it" in done.stderr
