@@ -414,7 +414,7 @@ enum verb {
 #define REPORT_SYNC 1
 #define REPORT_CLONED 2
 #define EXEC_SLOTS 8
-#define FORWARDED 0x800000027782feffull /* lifecycle/foreground.py */
+#define FORWARDED 0xfffffffe7782feffull /* lifecycle/foreground.py */
 #define DEFAULT_ROOT "/run/pyruntime"
 #define UNCLAIMED '~' /* no ID starts with this: lifecycle/store.py */
 

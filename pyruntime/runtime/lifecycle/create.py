@@ -14,7 +14,6 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
-from pyruntime.runtime.lifecycle.life import settle
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
@@ -91,6 +90,9 @@ class Creation(Launch):
 
     def started(self) -> None:
         self.record.pid, self.record.started = self.init, start_time(self.init)
+
+    def meanwhile(self) -> None:
+        from pyruntime.runtime.lifecycle import life  # noqa: F401  # lazy: while init works, the import costs no time
 
     def over(self, report: channel.Report | None) -> bool:
         if report is None or report.kind != channel.CREATED:
@@ -175,6 +177,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
         record.creator = [0, 0]
+        from pyruntime.runtime.lifecycle.life import settle  # lazy: imported by Creation.meanwhile
         settle(container, record, notifies=notifies)
     except BaseException as error:
         if launch is not None and record.pid:

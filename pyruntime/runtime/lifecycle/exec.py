@@ -228,6 +228,9 @@ class ExecLaunch(Launch):
     def started(self) -> None:
         self._close_window()   # the namespaces are joined
 
+    def meanwhile(self) -> None:
+        from pyruntime.runtime.lifecycle import life  # noqa: F401  # lazy: while the stub works, it costs no time
+
     def left_behind(self) -> list[str]:
         self._close_window()
         return []

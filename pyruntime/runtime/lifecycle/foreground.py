@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal itself imports enum, which takes 5 ms
 import os
 import select
-import signal
 from _thread import get_native_id
 
 from pyruntime.errors import PyruntimeError
+from pyruntime.system.signals import SIGNALS
 from pyruntime.system.streams import Inlet, Outlet
 
 TYPE_CHECKING = False
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     from pyruntime.runtime.lifecycle.notify import NotifyRelay
     from pyruntime.system.signals import Insistence
 
-_KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
-         signal.SIGTTOU, signal.SIGTSTP}
-FORWARDED = set(signal.Signals) - _KEPT
+_KEPT = {SIGNALS[name] for name in ("CHLD", "KILL", "STOP", "URG", "WINCH", "TTIN", "TTOU", "TSTP")}
+FORWARDED = {*range(1, 32), *range(34, 65)} - _KEPT   # 32 and 33 belong to the C library (nptl(7))
 _REST = 1 << 20   # bytes that are still forwarded when the program has exited; a terminal buffers less
 _HUNG_UP = 50     # milliseconds between checks of a terminal that no program has open
 
@@ -44,9 +44,9 @@ class Foreground:
         this does nothing: Python handles signals in the main thread only."""
         if os.getpid() != get_native_id():
             return
-        signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
-        for number in (*FORWARDED, signal.SIGCHLD, signal.SIGWINCH):
-            self._old[number] = signal.signal(number, lambda number, frame: None)
+        _signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
+        for number in (*FORWARDED, _signal.SIGCHLD, _signal.SIGWINCH):
+            self._old[number] = _signal.signal(number, lambda number, frame: None)
 
     def terminal(self, master: int, *, stdin: bool = True) -> None:
         """Forward the caller's terminal to the container's, whose master end is passed; without ``stdin``, forward only
@@ -119,7 +119,7 @@ class Foreground:
 
     def _forward(self, pid: int) -> None:
         for number in os.read(self._wake, 4096):
-            if number == signal.SIGWINCH and self._terminal:
+            if number == _signal.SIGWINCH and self._terminal:
                 self._terminal.resize()
             elif number not in _KEPT:
                 if self._insistence:
@@ -134,9 +134,9 @@ class Foreground:
         if self._relay:
             self._relay.close()
         if self._old:
-            signal.set_wakeup_fd(-1)
+            _signal.set_wakeup_fd(-1)
         for number, handler in self._old.items():
-            signal.signal(number, handler)
+            _signal.signal(number, handler)
         os.close(self._wake)
         os.close(self._signalled)
 

@@ -113,6 +113,9 @@ class Launch:
     def started(self) -> None:
         """Called when ``init`` is known."""
 
+    def meanwhile(self) -> None:
+        """Called once, when only steps of the stub are left: for work that needs no result of the stub."""
+
     def over(self, report: Report | None) -> bool:
         """Whether this report of the stub is the last that the launch waits for. ``report`` is None at the end of the
         stream: the stub has died, unless this method returns true."""
@@ -192,9 +195,9 @@ class Launch:
     def ready(self) -> None:
         """The steps of the first phase have been performed; there is no stub yet."""
 
-    def _perform_from(self, index: int) -> None:
-        """Perform the host steps from ``index`` up to the next step of the stub; before there is a stub, only those of
-        the first phase."""
+    def _perform_from(self, index: int) -> int:
+        """Perform the host steps from ``index`` up to the next step of the stub, whose index is returned; before there
+        is a stub, only those of the first phase."""
         steps = self.plan.steps
         while index < len(steps) and steps[index].op.actor == "host" and (
                 self._control is not None or steps[index].phase == FIRST):
@@ -218,6 +221,7 @@ class Launch:
                     self._undo.append(undo)
             faults.after(index)
             index += 1
+        return index
 
     def _spawn(self) -> None:
         ours, theirs = channel.pair()
@@ -254,6 +258,10 @@ class Launch:
         self.debug(f"nsexec: affinity: {affinity:#x}")
 
     def _converse(self) -> None:
+        last = max((index for index, step in enumerate(self.plan.steps)
+                    if step.op.actor == "host" and step.phase != FIRST), default=-1)
+        if last < 0:
+            self.meanwhile()
         while True:
             report = channel.receive(self._control)
             if report is None:
@@ -268,11 +276,13 @@ class Launch:
             if not self.init and self._past_clone(report.index):
                 self._await_clone()
             if report.kind == channel.SYNC:
-                self._perform_from(report.index)
+                following = self._perform_from(report.index)
                 channel.go(self._control, self._handed)
                 for fd in self._handed.values():
                     os.close(fd)
                 self._handed.clear()
+                if following > last:
+                    self.meanwhile()
             elif report.kind == channel.FAILED:
                 raise self._error(report.index, report.errno, report.detail, call=report.call)
             elif self.over(report):

@@ -14,7 +14,6 @@ from binascii import crc32
 from pyruntime.errors import PyruntimeError
 from pyruntime.runtime.compiler.setup import NAMESPACES, PROC_NAMES
 from pyruntime.runtime.lifecycle.launch import STUB, stub_arguments
-from pyruntime.runtime.lifecycle.life import Life
 from pyruntime.runtime.plan.life import CREATED, LIFE, RUNNING, SLOTS
 
 TYPE_CHECKING = False
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from pyruntime.commandline.parse import Command
     from pyruntime.runtime.compiler.compile import Plan
+    from pyruntime.runtime.lifecycle.life import Life
     from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 # Options that are part of the request. Requests with a terminal, more descriptors or a sub-cgroup are not replayed.
@@ -68,6 +68,8 @@ def _ordinary(plan: Plan, key: bytes) -> bool:
 
 
 def _life(container: StateDirectory, record: StateRecord, plan: Plan, encoded: bytes, key: bytes) -> bytes:
+    from pyruntime.runtime.lifecycle.life import Life  # lazy: imported by ExecLaunch.meanwhile
+
     hosts = [item for item in enumerate(plan.steps) if item[1].op.actor == "host"]
     life = Life(record)
     life.head(os.stat(os.path.join(container.directory, "state.json")))
