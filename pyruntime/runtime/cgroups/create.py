@@ -8,9 +8,10 @@ config.json.
 from __future__ import annotations
 
 import os
-from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
+from errno import EACCES, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
 
 from pyruntime.runtime.cgroups.host import read
+from pyruntime.runtime.cgroups.tree import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,34 +85,6 @@ def remove(path: str) -> None:
     except OSError as error:
         if error.errno not in (ENOENT, EBUSY, ENOTEMPTY):
             raise failure(error, f'rmdir "{path}": {os.strerror(error.errno or 0)}') from None
-
-
-def processes(path: str, *, recursive: bool) -> list[int]:
-    """The process IDs in a cgroup, with its sub-cgroups if ``recursive``; empty if it does not exist.
-
-    A threaded v2 sub-cgroup returns EOPNOTSUPP: its processes are listed by its threaded root.
-    """
-    try:
-        found = [int(number) for number in read(path + "/cgroup.procs").split()]
-    except OSError as error:
-        if error.errno in (ENOENT, ENODEV):
-            return []
-        if error.errno != ENOTSUP:
-            raise
-        found = []
-    if recursive:
-        for child in children(path):
-            found += processes(child, recursive=True)
-    return found
-
-
-def children(path: str) -> list[str]:
-    """The sub-cgroups of a cgroup; empty if it does not exist. Symbolic links are never followed."""
-    try:
-        with os.scandir(path) as entries:
-            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _require_empty(path: str) -> None:

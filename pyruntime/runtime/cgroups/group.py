@@ -7,14 +7,14 @@ import os
 from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import HostError, StateError
-from pyruntime.runtime.cgroups.create import children, processes
+from pyruntime.runtime.cgroups import tree
 from pyruntime.runtime.cgroups.host import read
+from pyruntime.runtime.cgroups.tree import processes
 from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
 
 
 class Cgroup:
@@ -168,7 +168,7 @@ def _remove_tree(path: str, timeout: float) -> str:
     # A killed process leaves its cgroup only when it has exited: EBUSY until then.
     pause = 0.001
     while True:
-        reason = _rmdir_tree(path)
+        reason = tree.remove(path)
         if not reason or timeout <= 0:
             return reason
         if reason in (os.strerror(EBUSY), os.strerror(ENOTEMPTY)):
@@ -179,26 +179,14 @@ def _remove_tree(path: str, timeout: float) -> str:
         pause = min(pause * 2, 0.1)
 
 
-def _rmdir_tree(path: str) -> str:
-    """Remove a cgroup and those below it, depth first; return the reason of the last failure, or empty."""
-    for child in children(path):
-        _rmdir_tree(child)
-    try:
-        os.rmdir(path)
-    except OSError as error:
-        return "" if error.errno in (ENOENT, ENODEV) else os.strerror(error.errno or 0)
-    return ""
-
-
 def _thaw_tree(path: str) -> None:
     # A frozen v1 task does not handle SIGKILL until it is thawed, and a sub-cgroup may have been frozen separately.
-    for file, data in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
-        try:
-            _write(f"{path}/{file}", data)
-        except OSError:
-            pass   # the hierarchy has no freezer, or the cgroup was removed
-    for child in children(path):
-        _thaw_tree(child)
+    for place in tree.walk(path):
+        for file, data in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            try:
+                _write(f"{place}/{file}", data)
+            except OSError:
+                continue   # the hierarchy has no freezer, or the cgroup was removed
 
 
 def _kill(pid: int) -> None:

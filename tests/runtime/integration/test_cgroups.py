@@ -6,10 +6,12 @@ This file is run on v1, hybrid and v2 hosts; tests of other layouts are skipped.
 from __future__ import annotations
 
 import errno
+import json
 import mmap
 import os
 import signal
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,8 +27,9 @@ from pyruntime.runtime.cgroups.host import CgroupHost, discover
 from pyruntime.runtime.cgroups.paths import container_paths
 from pyruntime.runtime.cgroups.update import apply
 from pyruntime.runtime.config.node import Node
+from pyruntime.runtime.lifecycle.store import StateDirectory
 from pyruntime.runtime.plan.steps import Step
-from tests.containers import Bundle, Runtime
+from tests.containers import PATIENCE, Bundle, Runtime
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 HOST = discover() if os.geteuid() == 0 else CgroupHost([], None)
@@ -577,3 +580,26 @@ def test_an_existing_cpuset_that_was_never_filled(runtime: Runtime, bundle: Bund
                 twin = Path(other.mountpoint, path.relative_to(hierarchy.mountpoint))
                 if twin.is_dir():
                     twin.rmdir()
+
+
+def test_a_container_that_nests_cgroups_beyond_every_path(runtime: Runtime, bundle: Bundle) -> None:
+    """2,500 levels exceed PATH_MAX and the recursion limit; a process in the deepest is listed, killed and removed."""
+    bundle.config["linux"]["cgroupsPath"] = f"/{bundle.path.parent.name}"
+    bundle.shell("sleep 1000").save()
+    runtime.ok("create", "c1", bundle)
+    runtime.ok("start", "c1")
+    top = Cgroup(StateDirectory(str(runtime.root), "c1").read().cgroup).main()
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(2500):
+        os.mkdir("deeper", dir_fd=fd)
+        child = os.open("deeper", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        os.close(fd)
+        fd = child
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        with open(os.open("cgroup.procs", os.O_WRONLY, dir_fd=fd), "w") as file:
+            file.write(str(process.pid))
+        os.close(fd)
+        assert process.pid in json.loads(runtime.ok("ps", "--format", "json", "c1"))
+        runtime.ok("delete", "--force", "c1")
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert not os.path.exists(top)
