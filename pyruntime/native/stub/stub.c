@@ -1,5 +1,8 @@
 /* pyruntime's stub: reads a plan, verifies all of it, executes it. See stub.h.
  *
+ * Each step of the plan is a function do_NAME in the file of its subject (mounts.c, process.c, seccomp.c, ...). The
+ * steps come from pyruntime/runtime/compiler/, their order from pyruntime/runtime/plan/phases.py.
+ *
  *     pyruntime-init fds=FD slots=NUMBER   (pyruntime/runtime/lifecycle/launch.py)
  *
  *   FD         the control socket (SOCK_SEQPACKET) to the parent

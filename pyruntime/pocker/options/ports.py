@@ -1,4 +1,4 @@
-"""Flags to settings: `--publish` and `--expose`."""
+"""Flags to settings: `--publish` and `--expose`. networks/ports.py opens the ports on the host."""
 
 from __future__ import annotations
 

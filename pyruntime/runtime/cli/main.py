@@ -1,4 +1,8 @@
-"""``pyruntime``: the runtime's commands and global options."""
+"""``pyruntime``: the runtime's commands and global options.
+
+The flags of a command are in its own module (``create.py``, ``exec.py``, ...). After a change of flags, `make generate`
+writes the front's tables (``front.py``).
+"""
 
 from __future__ import annotations
 
