@@ -450,3 +450,9 @@ def test_no_module_runs_sys_executable() -> None:
     named = {str(path.relative_to(TOP)) for path in (TOP / "pyruntime").rglob("*.py")
              if "sys.executable" in path.read_text().replace("sets sys.executable", "")}
     assert named == {"pyruntime/commandline/entry.py"}
+
+
+if __name__ == "__main__":
+    for source in ROOMS:
+        counts = {target: len(lines) for (start, target), lines in arrows().items() if start == source}
+        print(f"{source:12}", ", ".join(f"{target} {count}" for target, count in sorted(counts.items())) or "-")
