@@ -19,7 +19,8 @@ until_true() { for try in $(seq 300); do eval "$1" >/dev/null 2>&1 && return; sl
 tty() {
   shown=$(script -qec "$*" /dev/null </dev/null); status=$?
   # script(1) shows end of input, also as an empty line; clients then report that they cannot resize the terminal.
-  echo "$shown" | sed -e 's/\\r//g' -e 's/\\^@//g' | grep -v -e '^$' -e 'resize pty' -e DEPRECATION; echo "status $status"
+  echo "$shown" | sed -e 's/\\r//g' -e 's/\\^@//g' | grep -v -e '^$' -e 'resize pty' -e DEPRECATION
+  echo "status $status"
 }
 facts='while read a b; do case $a in Cap*|NoNew*|Seccomp:) echo $a $b;; esac; done < /proc/self/status'
 tree='mount | sort -k 3 | while read a b c d e f; do case $c:$e in
