@@ -1,8 +1,8 @@
 """Write the commands into a virtual environment: ``python -m pyruntime.commandline.entry DIRECTORY``.
 
-A console script of setuptools would import site and re before the first line of ours (20 ms); these commands start the
-interpreter with ``-I -S`` and contain the package's path. ``pyruntime`` is the front (native/front), which starts the
-script of that name in DIRECTORY/../libexec for all that it does not do itself.
+Each command is the front (native/front). For what it does not do itself, it restores a snapshot, or starts the script
+of its name in DIRECTORY/../libexec. A console script of setuptools would import site and re before the first line of
+ours (20 ms); these scripts start the interpreter with ``-I -S -X utf8`` and contain the package's path.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import sys
 
-from pyruntime.commandline import bytecode
+from pyruntime.commandline import bytecode, snapshot
 from pyruntime.system.files import replace
 from pyruntime.system.processes import own_program
 
-SCRIPT = '''#!{python} -IS
+SCRIPT = '''#!{python} -ISXutf8
 import sys
 sys.path[:0] = {path!r}
-from pyruntime.commandline.bytecode import run
-run({module!r})
+from pyruntime.commandline.start import run
+run({name!r}, __file__ + ".snapshot")
 '''
 COMMANDS = {"pyruntime": "pyruntime.runtime.cli.main", "pyimage": "pyruntime.images.cli.main",
             "pocker": "pyruntime.pocker.cli.main"}
@@ -27,19 +27,21 @@ FRONT = os.path.join(bytecode.TOP, "native/front/front")
 
 def write(directory: str, name: str) -> str:
     """Write one command into ``directory``; return its path."""
-    if name != "pyruntime":
-        return _install(os.path.join(directory, name), _script(name))
     scripts = os.path.join(os.path.dirname(os.path.abspath(directory)), "libexec")
     os.makedirs(scripts, exist_ok=True)
     _install(os.path.join(scripts, name), _script(name))
     with open(FRONT, "rb") as file:
-        return _install(os.path.join(directory, name), file.read())
+        command = _install(os.path.join(directory, name), file.read())
+    problem = snapshot.write(name, f"{scripts}/{name}.snapshot")
+    if problem:
+        print(f"{name}: starts slowly, without a snapshot: {problem}", file=sys.stderr)
+    return command
 
 
 def _script(name: str) -> bytes:
     here = os.path.dirname(bytecode.TOP)
     path = [here, *(entry for entry in sys.path if entry.endswith("site-packages") and entry != here)]
-    return SCRIPT.format(python=os.path.abspath(sys.executable), path=path, module=COMMANDS[name]).encode()
+    return SCRIPT.format(python=os.path.abspath(sys.executable), path=path, name=name).encode()
 
 
 def _install(target: str, data: bytes) -> str:
@@ -54,6 +56,6 @@ def command(name: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    bytecode.write()
     for name in COMMANDS:
         print(write(sys.argv[1], name))
-    bytecode.write()
