@@ -25,7 +25,7 @@ from bench.results import RECORD, Results, Samples, machine
 
 # part -> number of rounds by default
 ROUNDS = {"warm": 25, "cold": 7, "least": 1, "scale": 4, "pocker": 15}
-# Each cold command is followed by a second of reading: one configuration less.
+# Not id-mapped: it reads the same files.
 COLD = ("minimal", "containerd-style")
 
 
@@ -83,20 +83,22 @@ class Bench:
 
     def _leave_out(self, section: str, runtime: str, reason: str) -> None:
         print(f"bench: {section}: {runtime} is not measured: {reason}", file=sys.stderr)
-        self.results.left_out.setdefault(section, {})[runtime] = reason.partition("\n")[0]
+        line = reason.partition("\n")[0].replace(f"{self.bundles.directory}/", "")
+        self.results.left_out.setdefault(section, {})[runtime] = line
 
     def _warm(self, number: int) -> None:
         for name in self.options.configuration:
-            every = [Round(peer, name, self.bundles) for peer in self.peers]
-            good = warmed(every, lambda runtime, reason, name=name: self._leave_out(name, runtime, reason))
-            rounds(good, self.results.samples, name, number)
+            self._section(name, name, number, cold=False)
 
     def _cold(self, number: int) -> None:
         for name in (name for name in COLD if name in self.options.configuration):
-            place = f"{name}, cold"
-            every = [Round(peer, name, self.bundles, cold=True) for peer in self.peers]
-            good = warmed(every, lambda runtime, reason, place=place: self._leave_out(place, runtime, reason))
-            rounds(good, self.results.samples, place, number)
+            self._section(f"{name}, cold", name, number, cold=True)
+
+    def _section(self, section: str, configuration: str, number: int, *, cold: bool) -> None:
+        good, failed = warmed([Round(peer, configuration, self.bundles, cold=cold) for peer in self.peers])
+        for runtime, reason in failed.items():
+            self._leave_out(section, runtime, reason)
+        rounds(good, self.results.samples, section, number)
 
     def _least(self, number: int) -> None:
         for _ in range(number):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from bench.cases import CASES
 from bench.peers import OURS
+from bench.pocker import CASES as CASES_OF_POCKER
+from bench.pocker import SECTION
 from bench.results import Results
 from bench.scale import section
 
@@ -64,8 +66,9 @@ def bars() -> list[Bar]:
         *_peers(warm, "created", "pss", 0.15, 0.02),
         *(Bar(f"{CASES[case]}: 1000 containers alive", "itself at 10", Figure(section(1000), case, "wall", OURS),
               Figure(section(10), case, "wall", OURS), 1.2) for case in SCALED),
-        *(Bar(f"pocker {name}", tool, Figure("pocker", case, "wall", "pocker"), Figure("pocker", case, "wall", tool), 0.3)
-          for name, case in (("exec of true", "exec"), ("ps of 10", "ps"))
+        *(Bar(f"pocker: {CASES_OF_POCKER[case][0]}", tool, Figure(SECTION, case, "wall", "pocker"),
+              Figure(SECTION, case, "wall", tool), 0.3)
+          for case in ("exec", "ps")
           for tool in ("podman with crun", "podman with runc")),
     ]
 

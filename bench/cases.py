@@ -20,6 +20,7 @@ from bench.results import Samples
 PAGE = 4       # KiB; limits are whole pages
 MOST = 16384   # KiB; the search for the smallest limit starts here
 TIMES = 5      # number of runs that must succeed with a limit
+PAUSE = 0.002  # seconds before each command, for what the last one has started: execve in init, the end of a container
 PATIENCE = 10  # seconds for a process that exits at once
 
 # name -> description
@@ -80,6 +81,7 @@ class Round:
     def _take(self, case: str, *words: object) -> None:
         if self._cold:
             drop_caches()
+        time.sleep(PAUSE)
         self._taken[case] = self.peer.time(*words)
 
     @contextmanager
@@ -136,10 +138,10 @@ def rounds(performed: list[Round], samples: Samples, section: str, number: int) 
             one(samples, section)
 
 
-def warmed(performed: list[Round], report: Callable[[str, str], None]) -> list[Round]:
-    """Perform one round of each, which is not counted; return those that succeeded, and report the others: runtime
-    and reason. Raises Failed if the first, which is pyruntime, fails."""
-    good = []
+def warmed(performed: list[Round]) -> tuple[list[Round], dict[str, str]]:
+    """Perform one round of each, which is not counted; return those that succeeded, and why the others did not, by
+    runtime. Raises Failed if the first, which is pyruntime, fails."""
+    good, failed = [], {}
     for one in performed:
         try:
             one(Samples(), "")
@@ -147,8 +149,8 @@ def warmed(performed: list[Round], report: Callable[[str, str], None]) -> list[R
         except Failed as error:
             if one is performed[0]:
                 raise
-            report(one.peer.name, str(error))
-    return good
+            failed[one.peer.name] = str(error)
+    return good, failed
 
 
 def drop_caches() -> None:

@@ -75,7 +75,7 @@ class Bundles:
     """The bundles below a directory; all containers of a configuration share a root filesystem."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         files = directory / "files"
         files.mkdir()
         for name in ("hosts", "hostname", "resolv.conf", "termination-log"):
@@ -89,9 +89,9 @@ class Bundles:
 
     def _rootfs(self, name: str, owner: int) -> Path:
         """Busybox, a static program that does nothing, and the files that are mounted over."""
-        rootfs = self._directory / name
+        rootfs = self.directory / name
         busybox_rootfs(rootfs)
-        source = self._directory / "true.c"
+        source = self.directory / "true.c"
         source.write_text("int main(void) { return 0; }\n")
         subprocess.run(["gcc", "-static", "-O2", "-o", f"{rootfs}{STATIC_TRUE}", source], check=True)
         for file in ("hosts", "hostname", "resolv.conf"):
@@ -107,7 +107,7 @@ class Bundles:
         config["process"]["args"] = list(program)
         config["linux"]["cgroupsPath"] = f"{peer.group}/{container}"
         config["linux"]["resources"].update(resources)
-        path = self._directory / f"{configuration}-{peer.name}-{container}"
+        path = self.directory / f"{configuration}-{peer.name}-{container}"
         path.mkdir(exist_ok=True)
         (path / "config.json").write_text(json.dumps(config))
         return path

@@ -73,8 +73,6 @@ def _section(results: Results, place: str) -> str:
     sized = [(case, quantity) for quantity in ("pss", "limit") for case in results.samples.cases(place, quantity)]
     text += "\n" + _table(["", *(f"{name}: KiB" for name in names)],
                           [[CASES[case], *cells(results, place, case, quantity, names)] for case, quantity in sized])
-    for name, reason in results.left_out.get(place, {}).items():
-        text += f"\n{name} was not measured: `{reason}`\n"
     return text
 
 
@@ -106,9 +104,9 @@ def _pocker(results: Results) -> str:
 def page(results: Results) -> str:
     """bench/results/runtime.md."""
     rounds = ", ".join(f"{part} {number}" for part, number in results.rounds.items())
-    text = ("# Results\n\nWritten by `make bench ARGS=--record` from [runtime.json](runtime.json), which has every sample;"
-            f" [the method](../README.md).\n\nMedians, and in brackets the ratio to pyruntime. {results.machine}."
-            f" Interleaved rounds: {rounds}.\n\n")
+    text = ("# Results\n\nWritten by `make bench ARGS=--record` from [runtime.json](runtime.json), which has every"
+            " sample. The method: [bench/README.md](../README.md).\n\nMedians, and in brackets the ratio to pyruntime."
+            f" Host: {results.machine}. Interleaved rounds: {rounds}.\n\n")
     text += "".join(f"* {name}: {version}\n" for name, version in results.versions.items())
     text += "".join(f"\n![{name}]({name}.svg)\n" for name in plot(results))
     text += "\n## Goals\n\n" + bars.table(results)
@@ -117,7 +115,10 @@ def page(results: Results) -> str:
             text += _section(results, place)
     if section(COUNTS[0]) in results.samples.tree:
         text += _scale(results)
-    return text + (_pocker(results) if results.tools else "")
+    text += _pocker(results) if results.tools else ""
+    missing = [f"* {place}: {name}: `{reason}`\n" for place, reasons in results.left_out.items()
+               for name, reason in reasons.items()]
+    return text + ("\n## Not measured\n\n" + "".join(missing) if missing else "")
 
 
 def plot(results: Results) -> dict[str, str]:

@@ -13,7 +13,6 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-
 _TOP = Path(__file__).resolve().parent.parent
 _VARIABLE = "BENCH_INTERPRETER"   # the directory of the copy
 _SET = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")

@@ -74,9 +74,9 @@ class Peer:
         self._account = mount / self.group[1:]
         (self._account / "worker").mkdir(parents=True)
         wrapper = WITHOUT_HYBRID if "crun" in self.version and os.path.ismount(HYBRID) else ()
-        self._worker = subprocess.Popen([*wrapper, sys.executable, "-m", "bench.worker", self._account / file],
-                                        cwd=TOP, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        (self._account / "worker/cgroup.procs").write_text(str(self._worker.pid))
+        self._worker = subprocess.Popen(
+            [*wrapper, sys.executable, "-m", "bench.worker", self._account / "worker", self._account / file],
+            cwd=TOP, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def call(self, *words: object) -> tuple[Taken, bool, str]:
         """What the command took, whether it succeeded, and its standard error."""

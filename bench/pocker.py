@@ -22,12 +22,12 @@ from pathlib import Path
 
 from bench.cases import pss
 from bench.interpreter import clean_environment
+from bench.libc import CLONE_NEWNET, CLONE_NEWNS, unshare
 from bench.peers import HYBRID, TOP, Failed
 from bench.results import Samples
 from bench.worker import run
 from bundles.build import busybox_rootfs
 from bundles.images import Layout
-from pyruntime.system import kernel
 
 BIN = TOP / ".venv/bin"
 IMAGE = "localhost/box:latest"
@@ -41,8 +41,6 @@ CASES = {
     "ps": (f"ps of {CONTAINERS} running containers", ["ps"]),
 }
 MONITOR = "memory of the process that monitors a running container (PSS)"
-_CLONE_NEWNS = 0x00020000    # linux/sched.h
-_CLONE_NEWNET = 0x40000000
 
 
 class Tool:
@@ -112,7 +110,22 @@ def _await_end(work: Path) -> None:
 
 
 @contextmanager
-def tools(work: Path) -> Iterator[list[Tool]]:
+def directory() -> Iterator[Path]:
+    """A temporary directory. With a process ID, since Podman accepts few of the names that tempfile makes."""
+    path = Path(tempfile.gettempdir(), f"bench-pocker-{os.getpid()}")
+    path.mkdir()
+    try:
+        yield path
+        _await_end(path)
+    finally:
+        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+            target = line.split()[4]
+            if target.startswith(f"{path}/"):
+                subprocess.run(["umount", target], check=True)
+        shutil.rmtree(path)
+
+
+def tools(work: Path) -> list[Tool]:
     """pocker, and Podman with each runtime, each with the image loaded."""
     tree = work / "tree"
     tree.mkdir()
@@ -137,32 +150,27 @@ def tools(work: Path) -> Iterator[list[Tool]]:
             podman.output("pull", "-q", f"oci:{layout.path}:box")
             podman.output("tag", podman.output("images", "-q").split()[0], IMAGE)
             made.append(podman)
-    try:
-        yield made
-    finally:
-        for tool in made:
-            tool.remove()
-        _await_end(work)
-        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-            target = line.split()[4]
-            if target.startswith(f"{work}/"):
-                subprocess.run(["umount", target], check=True)
+    return made
 
 
 def measure(found: list[Tool], number: int) -> Samples:
     """Start the containers of each tool, and perform ``number`` interleaved rounds of each case."""
     samples = Samples()
-    for tool in found:
-        samples.add(SECTION, "monitor", "pss", tool.name, tool.memory())
-        for index in range(1, CONTAINERS):
-            tool.start(index)
-    for case, (_description, words) in CASES.items():
+    try:
         for tool in found:
-            tool.time(*words)   # caches are warm from here on
-        for turn in range(number):
-            place = turn % len(found)
-            for tool in found[place:] + found[:place]:
-                samples.add(SECTION, case, "wall", tool.name, tool.time(*words))
+            samples.add(SECTION, "monitor", "pss", tool.name, tool.memory())
+            for index in range(1, CONTAINERS):
+                tool.start(index)
+        for case, (_description, words) in CASES.items():
+            for tool in found:
+                tool.time(*words)   # caches are warm from here on
+            for turn in range(number):
+                place = turn % len(found)
+                for tool in found[place:] + found[:place]:
+                    samples.add(SECTION, case, "wall", tool.name, tool.time(*words))
+    finally:
+        for tool in found:
+            tool.remove()
     return samples
 
 
@@ -172,13 +180,14 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(%(default)s)")
     options = parser.parse_args()
-    kernel.unshare(_CLONE_NEWNET | _CLONE_NEWNS)
+    unshare(CLONE_NEWNET | CLONE_NEWNS)
     subprocess.run(["mount", "--make-rslave", "/"], check=True)
     if os.path.ismount(HYBRID):   # which crun refuses
         subprocess.run(["umount", HYBRID], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="bench-pocker-") as text, tools(Path(text)) as found:
+        with directory() as work:
+            found = tools(work)
             samples = measure(found, options.rounds)
             print(json.dumps({"tools": {tool.name: tool.version for tool in found}, "samples": samples.tree}))
     except Failed as error:

@@ -20,23 +20,37 @@ def section(number: int) -> str:
     return f"{number} alive"
 
 
+class Population:
+    """Running containers of one runtime."""
+
+    def __init__(self, peer: Peer, bundles: Bundles) -> None:
+        self._peer = peer
+        self._bundles = bundles
+        self._names: list[str] = []
+
+    def resize(self, count: int) -> None:
+        """Start or remove containers. Raises Failed if a container does not start, or is left."""
+        while len(self._names) < count:
+            name = f"alive-{len(self._names)}"
+            self._names.append(name)   # first: an interrupted `run` may leave a container
+            self._peer.time("run", "--detach", "--bundle", self._bundles.bundle("minimal", self._peer, name, *SLEEP),
+                            name)
+        surplus, self._names = self._names[count:], self._names[:count]
+        # First all signals: a runtime that waits for each exit (runc: 100 ms) need not.
+        for name in surplus:
+            self._peer.call("kill", name, "KILL")
+        answers = [self._peer.call("delete", "--force", name) for name in surplus]
+        if left := [error for _taken, good, error in answers if not good]:
+            raise Failed(f"{self._peer.name}: {len(left)} containers are left: {left[0]}")
+
+
 def measure(peer: Peer, bundles: Bundles, samples: Samples, counts: tuple[int, ...], number: int) -> None:
     """Add the samples of ``number`` rounds per count and direction. Raises Failed; no container is left."""
-    one = Round(peer, "minimal", bundles)
-    alive = 0
+    one, population = Round(peer, "minimal", bundles), Population(peer, bundles)
     try:
         for count in [*counts, *reversed(counts)]:
-            while alive < count:
-                name = f"alive-{alive}"
-                alive += 1   # first: an interrupted `run` may leave a container
-                peer.time("run", "--detach", "--bundle", bundles.bundle("minimal", peer, name, *SLEEP), name)
-            while alive > count:
-                peer.time("delete", "--force", f"alive-{alive - 1}")
-                alive -= 1
+            population.resize(count)
             one(Samples(), "")   # not counted: caches are warm from here on
             rounds([one], samples, section(count), number)
     finally:
-        left = [error for index in range(alive) for _taken, good, error in
-                [peer.call("delete", "--force", f"alive-{index}")] if not good]
-        if left:
-            raise Failed(f"{peer.name}: {len(left)} containers are left: {left[0]}")
+        population.resize(0)

@@ -1,8 +1,10 @@
 """Runs and times commands for ``python -m bench``: reads a JSON array of words per line, and writes a JSON object per
-line. The argument is the file that counts the CPU time of the worker's cgroup.
+line. The arguments are the worker's cgroup, and the file that counts the CPU time of this cgroup and others beside it.
 
 Each runtime has a worker, so that the environment of a runtime (for crun, a mount namespace without the hybrid cgroup
-mount; for each, a cgroup) is set up once and not timed.
+mount; for each, a cgroup) is set up once and not timed. As below containerd's shim, the containers' processes are
+adopted and reaped at once, by the parent of the worker: `delete --force` waits for that, and not every host's init is
+quick.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 
 from bench.interpreter import clean_environment
+from bench.libc import become_subreaper
 
 PATIENCE = 20   # seconds
 # Python ignores these, and a program that is executed would, too.
@@ -57,14 +60,28 @@ def consumed(account: str) -> float:
     return int(text) / 1e9 - own
 
 
-def main() -> None:
+def reap_for(worker: int) -> int:
+    """Reap adopted processes until the worker exits; return its exit status."""
+    while True:
+        pid, status = os.wait()
+        if pid == worker:
+            return os.waitstatus_to_exitcode(status)
+
+
+def main() -> int:
     """Serve until end of input. ``begun`` and ``ended`` are readings of ``consumed``."""
-    account, environment = sys.argv[1], clean_environment(dict(os.environ))
+    group, account = sys.argv[1:]
+    become_subreaper()
+    if worker := os.fork():
+        return reap_for(worker)
+    Path(group, "cgroup.procs").write_text("0")
+    environment = clean_environment(dict(os.environ))
     for line in sys.stdin:
         begun = consumed(account)
         answer = run(json.loads(line), environment)
         print(json.dumps({**answer, "begun": begun, "ended": consumed(account)}), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
