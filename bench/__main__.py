@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,14 @@ ROUNDS = {"warm": 25, "cold": 7, "least": 1, "scale": 4, "pocker": 15}
 COLD = ("minimal", "containerd-style")
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    numbers = tuple(int(word) for word in words if word.isdecimal())
+    if len(numbers) < len(words) or numbers[0] < 1 or list(numbers) != sorted(numbers):
+        raise argparse.ArgumentTypeError(f'expected ascending numbers such as 1,10,100, got "{text}"')
+    return numbers
+
+
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__,
@@ -41,8 +50,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
                         help="compare these (repeatable); default: pyruntime, and crun, runc and youki if installed")
     parser.add_argument("--configuration", action="append", default=[], choices=NAMES,
                         help="measure these in the parts warm and cold (repeatable); default: all")
-    parser.add_argument("--scale", default=",".join(map(str, scale.COUNTS)), metavar="N,...",
-                        help="numbers of containers alive, ascending (%(default)s)")
+    parser.add_argument("--scale", type=_counts, default=scale.COUNTS, metavar="N,...",
+                        help=f"numbers of containers alive, ascending ({','.join(map(str, scale.COUNTS))})")
     parser.add_argument("--bars", action="store_true", help="print how the recorded figures meet the goals, and exit")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("--record", action="store_true",
@@ -50,7 +59,6 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(words)
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    options.scale = tuple(int(number) for number in options.scale.split(","))
     if options.record and (options.part or options.configuration or options.scale != scale.COUNTS):
         parser.error("--record measures everything: leave out --part, --configuration and --scale")
     options.part = options.part or list(ROUNDS)
@@ -120,11 +128,18 @@ class Bench:
                 self._leave_out("scale", peer.name, str(error))
 
     def _pocker(self, number: int) -> None:
-        done = subprocess.run([sys.executable, "-m", "bench.pocker", "--rounds", str(number)], cwd=TOP, check=False,
-                              stdout=subprocess.PIPE, text=True)
-        if done.returncode:
+        # In its own session: an interrupt from the terminal reaches it once, from here.
+        with subprocess.Popen([sys.executable, "-m", "bench.pocker", "--rounds", str(number)], cwd=TOP,
+                              stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+            try:
+                text, _ = child.communicate()
+            except BaseException:
+                child.terminate()
+                child.wait()
+                raise
+        if child.returncode:
             raise Failed("bench.pocker failed")
-        document = json.loads(done.stdout)
+        document = json.loads(text)
         self.results.tools = document["tools"]
         self.results.samples.tree.update(document["samples"])
 
@@ -138,6 +153,7 @@ def main(words: list[str] | None = None) -> int:
     if os.geteuid() != 0:
         print("bench: must run as root", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))   # as an interrupt: leave nothing behind
     if not interpreter.is_copy():
         interpreter.execute_copy("bench", sys.argv[1:] if words is None else words)
     try:

@@ -20,17 +20,22 @@ from bench.scale import COUNTS, section
 DOCUMENTS = (TOP / "README.md",)
 _BLOCK = re.compile(r"(<!-- figures: ([a-z]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 # What README.md shows: section, case, quantity.
-FRONT = (("minimal", "least", "limit"), ("minimal", "created", "pss"),
-         *(("containerd-style", case, "wall") for case in (
-             "create", "start", "state", "kill", "delete", "life", "run", "exec-first", "exec-varied",
-             "detach-varied")),
-         ("containerd-style", "run", "cpu"), ("containerd-style, cold", "create", "wall"))
-# label -> case
+FRONT = (*(("containerd-style", case, "wall") for case in (
+             "create", "start", "state", "kill", "delete", "life", "run", "exec-varied", "detach-varied")),
+         ("containerd-style", "run", "cpu"), ("containerd-style, cold", "create", "wall"),
+         ("containerd-style", "created", "pss"), ("minimal", "least", "limit"))
+# What a row of README.md says about a section.
+NOTES = {"containerd-style": "", "containerd-style, cold": ", cold page cache", "minimal": ", minimal configuration"}
+# label -> case; without delete --force, in which runc always waits 100 ms
 PLOTTED = {"create": "create", "start": "start", "state": "state", "kill": "kill", "pause": "pause",
-           "resume": "resume", "delete": "delete", "delete --force": "delete-force",
+           "resume": "resume", "delete": "delete",
            "create+start+state+kill+delete": "life", "run of true": "run", "exec, first request": "exec-first",
            "exec, other arguments": "exec-varied", "exec --detach, first request": "detach-first",
            "exec --detach, other arguments": "detach-varied"}
+PANELS = ("create", "start", "state", "kill", "pause", "delete", "run of true", "exec, other arguments")
+# name -> section and title
+BAR_PLOTS = {"verbs": ("containerd-style", "Wall time of each command, containerd-style container"),
+             "cold": ("containerd-style, cold", "The same commands with a cold page cache")}
 _SUFFIX = {"wall": "", "cpu": ", CPU time", "pss": "", "limit": ""}
 
 
@@ -53,10 +58,11 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 def front(results: Results) -> str:
     """The table of README.md."""
     names = list(results.versions)
-    rows = [[f"{place}: {CASES[case]}{_SUFFIX[quantity]}, {UNITS[quantity][0]}",
+    rows = [[f"{CASES[case]}{_SUFFIX[quantity]}{NOTES[place]}, {UNITS[quantity][0]}",
              *cells(results, place, case, quantity, names)]
             for place, case, quantity in FRONT if results.samples.median(place, case, quantity, OURS) is not None]
-    about = f"\nMedians of interleaved rounds; {results.machine}.\n"
+    about = ("\nMedians of interleaved rounds, and in brackets the ratio to pyruntime; containerd-style configuration"
+             f" unless noted. Host: {results.machine}.\n")
     return _table(["", *results.versions.values()], rows) + about
 
 
@@ -125,23 +131,20 @@ def plot(results: Results) -> dict[str, str]:
     """The plots: name -> SVG."""
     names, made = list(results.versions), {}
 
-    def values(place: str, case: str, quantity: str) -> dict[str, float]:
-        found = {name: results.samples.median(place, case, quantity, name) for name in names}
+    def values(place: str, case: str) -> dict[str, float]:
+        found = {name: results.samples.median(place, case, "wall", name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
-    for name, place, title in (("verbs", "containerd-style", "Wall time of each command, containerd-style container"),
-                               ("cold", "containerd-style, cold", "The same with a cold page cache")):
-        rows = {label: values(place, case, "wall") for label, case in PLOTTED.items()}
-        rows = {label: row for label, row in rows.items() if row}
+    for name, (place, title) in BAR_PLOTS.items():
+        rows = {label: row for label, case in PLOTTED.items() if (row := values(place, case))}
         if rows:
             made[name] = plots.bars(title, "milliseconds, median", rows, names)
     counts = [count for count in COUNTS if section(count) in results.samples.tree]
     if counts:
-        panels = {label: {name: {count: median for count in counts if (
-            median := results.samples.median(section(count), case, "wall", name)) is not None} for name in names}
-            for label, case in PLOTTED.items() if label in (
-                "create", "start", "state", "kill", "pause", "delete", "exec, other arguments", "run of true")}
-        made["scale"] = plots.lines("Wall time with 1 to 1000 containers alive", "milliseconds, median", panels, names)
+        panels = {label: {name: {count: row[name] for count in counts if name in (
+            row := values(section(count), PLOTTED[label]))} for name in names} for label in PANELS}
+        made["scale"] = plots.lines("Wall time with 1 to 1000 containers alive",
+                                    "milliseconds, median; x: containers alive", panels, names)
     return made
 
 

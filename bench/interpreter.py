@@ -28,8 +28,11 @@ def execute_copy(module: str, words: list[str]) -> None:
         shutil.copy(library, directory)
     shutil.copytree(sysconfig.get_config_var("DESTSHARED"), directory / "extensions")
     values = (str(directory), sys.base_prefix, f"{directory}/extensions:{_TOP}", "1")
-    os.execve(directory / "python", ["python", "-m", module, *words],
-              {**os.environ, _VARIABLE: str(directory), **dict(zip(_SET, values, strict=True))})
+    try:
+        os.execve(directory / "python", ["python", "-m", module, *words],
+                  {**os.environ, _VARIABLE: str(directory), **dict(zip(_SET, values, strict=True))})
+    finally:
+        shutil.rmtree(directory)   # not reached unless execve has failed
 
 
 def is_copy() -> bool:

@@ -76,7 +76,8 @@ class Peer:
         wrapper = WITHOUT_HYBRID if "crun" in self.version and os.path.ismount(HYBRID) else ()
         self._worker = subprocess.Popen(
             [*wrapper, sys.executable, "-m", "bench.worker", self._account / "worker", self._account / file],
-            cwd=TOP, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            cwd=TOP, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            start_new_session=True)   # an interrupt from the terminal must not end the worker before its containers
 
     def call(self, *words: object) -> tuple[Taken, bool, str]:
         """What the command took, whether it succeeded, and its standard error."""

@@ -44,9 +44,8 @@ def bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]], names: 
             y += thick
         y += gap
     grid = [f'<path class="grid" d="M{left + tick * scale:.1f} {top - 4}V{y}"/>'
-            + _text(left + tick * scale, y + 14, _number(tick), "small middle") for tick in ticks]
-    grid.append(_text(WIDTH - 16, y + 14, unit, "small end"))
-    return _page(title, y + 26, names, [*grid, *body])
+            + _text(left + tick * scale, y + 14, f"{tick:g}", "small middle") for tick in ticks]
+    return _page(title, unit, y + 26, names, [*grid, *body])
 
 
 def lines(title: str, unit: str, panels: Mapping[str, Mapping[str, Mapping[int, float]]], names: Sequence[str]) -> str:
@@ -70,7 +69,7 @@ def lines(title: str, unit: str, panels: Mapping[str, Mapping[str, Mapping[int, 
 
         for tick in (0.0, *ticks):
             body.append(f'<path class="grid" d="M{x0} {up(tick):.1f}h{width}"/>')
-            body.append(_text(x0 - 5, up(tick) + 4, _number(tick), "small end"))
+            body.append(_text(x0 - 5, up(tick) + 4, f"{tick:g}", "small end"))
         body += [_text(across(x), base + 14, str(x), "small middle") for x in sorted({x for x, _ in points})]
         for name in names:
             values = sorted(series.get(name, {}).items())
@@ -80,12 +79,11 @@ def lines(title: str, unit: str, panels: Mapping[str, Mapping[str, Mapping[int, 
             body += [f'<circle cx="{across(x):.1f}" cy="{up(value):.1f}" r="2.5" fill="{colour}"/>'
                      for x, value in values]
     bottom = top + math.ceil(len(panels) / columns) * (high + 42)
-    body.append(_text(WIDTH - 16, 44, unit, "small end"))
-    return _page(title, bottom, names, body)
+    return _page(title, unit, bottom - 12, names, body)
 
 
-def _page(title: str, height: int, names: Sequence[str], body: list[str]) -> str:
-    legend, x = [], 16
+def _page(title: str, unit: str, height: int, names: Sequence[str], body: list[str]) -> str:
+    legend, x = [_text(WIDTH - 16, 44, unit, "small end")], 16
     for name in names:
         legend.append(f'<rect x="{x}" y="36" width="10" height="10" fill="{COLOURS[names.index(name)]}"/>')
         legend.append(_text(x + 15, 45, name, ""))
@@ -105,8 +103,8 @@ def _ticks(most: float) -> list[float]:
     """Two to five round numbers up to ``most``."""
     power = 10 ** math.floor(math.log10(most))
     step = next(power * factor for factor in (0.2, 0.25, 0.5, 1, 2) if most / (power * factor) < 6)
-    return [step * number for number in range(1, math.floor(most / step + 1e-9) + 1)]
+    return [round(step * number, 9) for number in range(1, math.floor(most / step + 1e-9) + 1)]
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 1 or not value else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"

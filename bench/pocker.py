@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -180,6 +181,7 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(%(default)s)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))   # as an interrupt: leave nothing behind
     unshare(CLONE_NEWNET | CLONE_NEWNS)
     subprocess.run(["mount", "--make-rslave", "/"], check=True)
     if os.path.ismount(HYBRID):   # which crun refuses

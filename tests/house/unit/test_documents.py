@@ -8,11 +8,9 @@ may differ.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
