@@ -12,7 +12,7 @@ def test_the_daily_commands_import_nothing(pocker: Pocker) -> None:
     late = {}
     for words in (["ps"], ["ps", "-a"], ["exec", "aa", "true"], ["exec", "-d", "aa", "true"], ["logs", "aa"],
                   ["inspect", "aa"], ["images"], ["port", "aa"], ["kill", "aa"], ["stop", "-t", "0", "bb"],
-                  ["start", "bb"], ["rm", "-f", "bb"], ["run", "--rm", "--network", "none", "busybox", "true"], ["network", "ls"],
-                  ["volume", "ls"]):
+                  ["start", "bb"], ["rm", "-f", "bb"], ["run", "--rm", "--network", "none", "busybox", "true"],
+                  ["network", "ls"], ["volume", "ls"]):
         late[" ".join(words)] = imported_late("pocker", *words, env=pocker.environment)
     assert {name: modules for name, modules in late.items() if modules} == {}
