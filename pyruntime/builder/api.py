@@ -118,8 +118,7 @@ class Builder:
         run = RunOptions(self._site)
         run.shm_size = request.shm_size
         run.ulimits = request.rlimits
-        if request.cgroup_parent:
-            run.cgroup = request.cgroup_parent
+        run.cgroup_parent = request.cgroup_parent
         options = ExecutionOptions(run)
         options.allowed = request.allow
         options.driver = self._driver
