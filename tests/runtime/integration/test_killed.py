@@ -193,3 +193,31 @@ def test_init_dies_during_a_verb(runtime: Runtime, bundle: Bundle, tmp_path: Pat
         settled(runtime, "paused|stopped|absent" if before == "paused" or words == "pause c1" else "stopped|absent")
     remove(runtime, leftovers)
     assert reached
+
+
+def test_a_delete_is_overtaken(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """At each moment, by another `delete` and by a `create` of the same ID, whose container is not this one's."""
+    bring(runtime, bundle.shell(WAITS), "delete", "stopped")
+    traced = Traced(runtime, "delete c1", tmp_path)
+    moments = traced.moments()
+    reached = 0
+    for moment in moments[::3 if traced.front else 1]:
+        runtime("delete", "--force", "c1")
+        bring(runtime, bundle, "delete", "stopped")
+        process = traced.run(moment, "SIGSTOP")
+        try:
+            traced.await_stop(process)
+            if process.poll() is None:
+                reached += 1
+                runtime("delete", "c1")
+                bring(runtime, bundle, "delete", "running")
+                traced.resume(process)
+                assert process.wait(PATIENCE) in (0, 1)
+                assert settled(runtime, "running"), moment
+                record = json.loads((runtime.root / "c1/state.json").read_text())
+                assert all(map(os.path.isdir, record["cgroup"].values())), moment
+                names = [path.name for path in runtime.root.iterdir() if path.name[0] != "."]
+                assert names == ["c1"], (moment, traced.output.read_text())
+        finally:
+            end(process)
+    assert reached > len(moments) / 4
