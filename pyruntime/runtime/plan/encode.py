@@ -56,10 +56,14 @@ class InstructionSet:
     def record(self, index: int, name: str, args: dict[str, Any], where: str, tolerate: Sequence[int] = (),
                fault: int = 0) -> bytes:
         """The bytes of one instruction; ``where`` is the place in config.json that it comes from."""
-        body = b"".join([_field(kind, args[field], where) for field, kind in self.ops[name].fields.items()])
+        body = self.body(name, args, where)
         body += bytes(-(RECORD.size + len(body)) % 8)
         numbers = (*tolerate, 0, 0, 0, 0)[:4]
         return RECORD.pack(RECORD.size + len(body), index, self.numbers[name], fault, 0, *numbers) + body
+
+    def body(self, name: str, args: dict[str, Any], where: str, skip: int = 0) -> bytes:
+        """The fields of an instruction, without the first ``skip``."""
+        return b"".join([_field(kind, args[field], where) for field, kind in [*self.ops[name].fields.items()][skip:]])
 
     def frame(self, records: Sequence[bytes]) -> bytes:
         """A whole plan."""
@@ -95,17 +99,22 @@ def _field(kind: str, value: object, where: str) -> bytes:
 
 def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes:
     """The stub's part of a plan. ``faults`` maps step indices to FAULT_* (see lifecycle/faults.py)."""
-    records = []
+    return STUB.frame([record for _, record in records(steps, faults or {})])
+
+
+def records(steps: Sequence[Step], faults: dict[int, int]) -> list[tuple[Step, bytes]]:
+    """The records of the stub's part, each with its step; the step of a ``sync`` is the first that it waits for."""
+    result = []
     after_host = False
     started = False
     for index, step in enumerate(steps):
-        fault = (faults or {}).get(index, 0)
+        fault = faults.get(index, 0)
         # The host steps of the first phase are performed before the stub is started.
         started = started or step.phase != FIRST
         if step.op.actor == "stub":
             after_host = False
-            records.append(STUB.record(index, step.op.name, step.args, step.where, step.tolerate, fault))
+            result.append((step, STUB.record(index, step.op.name, step.args, step.where, step.tolerate, fault)))
         elif started and not after_host:
             after_host = True
-            records.append(STUB.record(index, "sync", {}, step.where))
-    return STUB.frame(records)
+            result.append((step, STUB.record(index, "sync", {}, step.where)))
+    return result
