@@ -30,12 +30,14 @@ def ordinary(plan: Plan) -> bool:
 def emit_conditions(listing: InstructionList, plan: Plan) -> None:
     """The plan was compiled in this user namespace, for these namespaces of init that are not the runtime's."""
     flags = next((step.args["flags"] for step in plan.steps if step.op.name == "join_container"), 0)
-    kinds: dict[bool, list[str]] = {True: [], False: []}
+    present = os.listdir("/proc/self/ns")   # the kernel may lack some kinds
+    same: list[str] = []
+    other: list[str] = []
     for kind, flag in NAMESPACES.items():
         name = PROC_NAMES.get(kind, kind)
-        if os.path.exists(f"/proc/self/ns/{name}"):   # the kernel may lack this kind
-            kinds[not flags & flag].append(name)
-    listing.emit("require_namespaces", same=kinds[True], other=kinds[False])
+        if name in present:
+            (other if flags & flag else same).append(name)
+    listing.emit("require_namespaces", same=same, other=other)
     own = "/proc/self/ns/user"
     file = os.stat(own)
     listing.emit("require_file", path=own, device=file.st_dev, inode=file.st_ino)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 HEADER = Struct("<8sIIII")
 RECORD = Struct("<IIHBB4B")
 
+_NUMBERS = [Struct(f"<{count}Q") for count in range(16)]   # an instruction has fewer fields
+_ALL = 0xFFFFFFFFFFFFFFFF
+
 FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
 FAULT_KILL = 2   # raise SIGKILL before the step
 FAULT_KILL_AFTER = 3
@@ -49,6 +52,7 @@ class InstructionSet:
         """``more``: what else reader and Python must agree on."""
         self.magic = magic
         self.ops = {op.name: op for op in ops}
+        self._layouts: dict[tuple[str, int], list[tuple[str, list[str]]]] = {}
         self.numbers = {op.name: number for number, op in enumerate(ops, 1)}
         text = ";".join(f"{op.name}({','.join(f'{n}:{k}' for n, k in op.fields.items())})" for op in ops)
         self.fingerprint = crc32(f"{text}{more}".encode())
@@ -63,7 +67,25 @@ class InstructionSet:
 
     def body(self, name: str, args: dict[str, Any], where: str, skip: int = 0) -> bytes:
         """The fields of an instruction, without the first ``skip``."""
-        return b"".join([_field(kind, args[field], where) for field, kind in [*self.ops[name].fields.items()][skip:]])
+        parts = []
+        for kind, fields in self._layout(name, skip):
+            if kind == INT:
+                parts.append(_NUMBERS[len(fields)].pack(*[args[field] & _ALL for field in fields]))
+            else:
+                parts.append(_field(kind, args[fields[0]], where))
+        return b"".join(parts)
+
+    def _layout(self, name: str, skip: int) -> list[tuple[str, list[str]]]:
+        """The fields with their kinds; successive numbers are together, to be packed at once."""
+        layout = self._layouts.get((name, skip))
+        if layout is None:
+            layout = self._layouts[name, skip] = []
+            for field, kind in list(self.ops[name].fields.items())[skip:]:
+                if kind == INT and layout and layout[-1][0] == INT:
+                    layout[-1][1].append(field)
+                else:
+                    layout.append((kind, [field]))
+        return layout
 
     def frame(self, records: Sequence[bytes]) -> bytes:
         """A whole plan."""
@@ -82,9 +104,6 @@ def _text(value: str, where: str) -> bytes:
 
 
 def _field(kind: str, value: object, where: str) -> bytes:
-    if kind == INT:
-        assert isinstance(value, int), (where, value)
-        return (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
     if kind == STR:
         assert isinstance(value, str), (where, value)
         data = _text(value, where)
