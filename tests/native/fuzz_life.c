@@ -82,11 +82,11 @@ static size_t decode(unsigned char *copy, size_t size)
 		if (r->op == OP_container)
 			seen += strlen(step.container.id);
 		if (r->op == OP_process)
-			seen += (size_t)do_process(&front, &step.process);
+			seen += !do_process(&front, &step.process);
 		if (r->op == OP_copy)
-			seen += (size_t)do_copy(&front, &step.copy);
+			seen += !do_copy(&front, &step.copy);
 		if (r->op == OP_fill)
-			seen += (size_t)do_fill(&front, &step.fill);
+			seen += !do_fill(&front, &step.fill);
 	}
 	end_fill();
 	return seen;
