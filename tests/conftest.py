@@ -23,7 +23,7 @@ for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQ
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
 sys.path.insert(0, str(TOP))   # bundles/ and tests/data are not installed packages
-pytest.register_assert_rewrite("tests.containers")
+pytest.register_assert_rewrite("tests.containers", "tests.front")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,8 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Provide the fixtures of tests/containers.py."""
-    config.pluginmanager.register(importlib.import_module("tests.containers"))
+    """Provide the fixtures of tests/containers.py and tests/front.py."""
+    for name in ("containers", "front"):
+        config.pluginmanager.register(importlib.import_module(f"tests.{name}"))
 
 
 def compile_c(target: Path, sources: list[Path], *flags: str, compiler: str = "gcc") -> Path:

@@ -111,14 +111,13 @@ class Command:
 
 
 class Parsed:
-    """Values by flag name (dashes as underscores), the arguments, and the words that they were read from."""
+    """Values by flag name (dashes as underscores), and the arguments."""
 
     def __init__(self, command: Command) -> None:
         self.values: dict[str, Any] = {flag.name: flag.default if flag.kind != "list" else []
                                        for flag in command.flags}
         self.given: set[str] = set()
         self.arguments: list[str] = []
-        self.words: list[str] = []
         self.help = False
 
     def __getitem__(self, name: str) -> Any:
@@ -130,7 +129,6 @@ def parse(command: Command, words: Sequence[str], style: Style = RUNC, program: 
     parsed = Parsed(command)
     about = {"program": program, "command": command.name, "call": f"{program} {command.name}".rstrip()}
     words = list(words)
-    parsed.words = list(words)
     index = 0
     while index < len(words):
         word = words[index]

@@ -1,8 +1,8 @@
-/* libFuzzer target: the front's decoder and its reader of command lines, which are strings with a NUL each. The header
- * of a plan is corrected first, or no input would pass the checksum. */
-#include "front.h"
+/* libFuzzer target: the front's decoder, its reader of command lines, which are strings with a NUL each, and the launch
+ * plan that it puts together from both. The header of a plan is corrected first, or no input would pass the checksum.
+ */
+#include "fill.c"
 #include <stdlib.h>
-#include <string.h>
 
 static void put_number(unsigned char *p, uint32_t v)
 {
@@ -21,6 +21,38 @@ static uint32_t crc32_slow(const unsigned char *p, size_t n)
 	return ~crc;
 }
 
+static void begin_fill(void)
+{
+	used = PLAN_HEADER;
+	records = 0;
+	full = false;
+	memset(&process, 0, sizeof process);
+}
+
+static void end_fill(void)
+{
+	static const unsigned char header[PLAN_HEADER];
+	struct blob made;
+	if (filled_plan((struct blob){PLAN_HEADER, header}, &made) && made.size > PLAN_LARGEST)
+		abort();
+}
+
+/* Every source, in a template whose other texts are fixed. */
+static void fill_words(const struct request *request)
+{
+	static const unsigned char head[sizeof(struct record)], sources[] = {0, 1, 2, 3, 4, 5, 6, 7};
+	struct front front = {.request = request};
+	struct step_process own = {7, 8, "/", {2, "PATH=/bin\0A=1"}, "PATH", "/usr/bin"};
+	struct step_fill fill = {{sizeof head, head}, {sizeof sources - 1, sources}, {3, head}, 0};
+	begin_fill();
+	if (!do_process(&front, &own))
+		do_fill(&front, &fill);
+	fill.sources.size++;
+	if (!full && process.uid && !do_fill(&front, &fill)) /* there is no such source */
+		abort();
+	end_fill();
+}
+
 static size_t decode(unsigned char *copy, size_t size)
 {
 	if (size >= 24) {
@@ -36,6 +68,11 @@ static size_t decode(unsigned char *copy, size_t size)
 	union step step;
 	const struct record *r;
 	size_t seen = 0;
+	const char *env[] = {"A=2", "PATH=/x:/y", "B="};
+	char *args[] = {"sh", "-c", "", NULL};
+	struct request request = {.args = args, .uid = -1, .gid = 5, .env = env, .env_count = 3};
+	struct front front = {.request = &request};
+	begin_fill();
 	for (uint32_t offset = 0; (r = plan_next(&plan, &offset, &step));) {
 		if (r->op == OP_remove_state)
 			FOR_EACH_STR(name, step.remove_state.names)
@@ -44,7 +81,14 @@ static size_t decode(unsigned char *copy, size_t size)
 			seen += strlen(step.await_text.path) + strlen(step.await_text.back);
 		if (r->op == OP_container)
 			seen += strlen(step.container.id);
+		if (r->op == OP_process)
+			seen += !do_process(&front, &step.process);
+		if (r->op == OP_copy)
+			seen += !do_copy(&front, &step.copy);
+		if (r->op == OP_fill)
+			seen += !do_fill(&front, &step.fill);
 	}
+	end_fill();
 	return seen;
 }
 
@@ -62,6 +106,8 @@ static size_t read_words(unsigned char *copy, size_t size)
 		abort();
 	if (request.id && (strchr(request.id, '/') || !strcmp(request.id, "..")))
 		abort();
+	if (request.verb == VERB_exec && !request.content)
+		fill_words(&request);
 	return request.verb;
 }
 

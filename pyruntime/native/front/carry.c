@@ -14,7 +14,7 @@
 int do_container(struct front *f, const struct step_container *a)
 {
 	f->container = *a;
-	return 0;
+	return strcmp(a->id, f->id) ? HAND_OVER : 0;
 }
 
 int do_unchanged(struct front *f, const struct step_unchanged *a)
@@ -71,11 +71,12 @@ int do_require_path(struct front *f, const struct step_require_path *a)
 
 static struct pids processes;
 
-int do_require_request(struct front *f, const struct step_require_request *a)
+int do_require_process(struct front *f, const struct step_require_process *a)
 {
 	const struct request *request = f->request;
-	return a->key.size == request->key_size && !memcmp(a->key.data, request->key, request->key_size) ? 0
-													 : HAND_OVER;
+	bool same = request->content && a->content.size == request->content_size &&
+		    !memcmp(a->content.data, request->content, request->content_size);
+	return same ? 0 : HAND_OVER;
 }
 
 int do_require_file(struct front *f, const struct step_require_file *a)
@@ -83,6 +84,29 @@ int do_require_file(struct front *f, const struct step_require_file *a)
 	(void)f;
 	struct stat st;
 	return !stat(a->path, &st) && (int64_t)st.st_dev == a->device && (int64_t)st.st_ino == a->inode ? 0 : HAND_OVER;
+}
+
+/* 1 if the process is in our namespace of this kind, 0 if it is in another, or HAND_OVER. */
+static int shares_namespace(int64_t pid, const char *kind)
+{
+	char own[64], other[64], digits[24];
+	struct stat ours, theirs;
+	if (!join(own, sizeof own, (const char *[]){"/proc/self/ns/", kind, NULL}) ||
+	    !join(other, sizeof other, (const char *[]){"/proc/", decimal(digits, pid), "/ns/", kind, NULL}) ||
+	    stat(own, &ours) || stat(other, &theirs))
+		return HAND_OVER;
+	return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+int do_require_namespaces(struct front *f, const struct step_require_namespaces *a)
+{
+	FOR_EACH_STR(kind, a->same)
+	if (shares_namespace(f->container.pid, kind) != 1)
+		return HAND_OVER;
+	FOR_EACH_STR(name, a->other)
+	if (shares_namespace(f->container.pid, name) != 0)
+		return HAND_OVER;
+	return 0;
 }
 
 int do_require_empty(struct front *f, const struct step_require_empty *a)
@@ -199,10 +223,10 @@ static int perform(struct front *f, unsigned op, const union step *step)
 	return HAND_OVER;
 }
 
-int perform_plan(struct front *f, const char *id, const char *name)
+static int perform_file(struct front *f, const char *name, unsigned char data[PLAN_LARGEST])
 {
 	struct plan plan;
-	if (open_container(f, id) || read_plan(f, name, &plan))
+	if (read_plan(f, name, data, &plan))
 		return HAND_OVER;
 	union step step;
 	const struct record *r;
@@ -210,9 +234,31 @@ int perform_plan(struct front *f, const char *id, const char *name)
 		f->tolerate = r->tolerate;
 		if ((!f->listed || f->ours || r->op == OP_verb) && perform(f, r->op, &step))
 			return HAND_OVER;
-		if (r->op == OP_container && strcmp(f->container.id, id))
-			return HAND_OVER;
 	}
+	return 0;
+}
+
+int do_read_list(struct front *f, const struct step_read_list *a)
+{
+	static _Alignas(8) unsigned char data[PLAN_LARGEST];
+	const struct request *request = f->request;
+	char name[64], digits[24];
+	if (f->nested++) /* a file that leads to itself */
+		return HAND_OVER;
+	if (!request->content)
+		return perform_file(f, a->template, data);
+	uint32_t slot = plan_checksum(request->content, request->content_size) % EXEC_SLOTS;
+	if (!join(name, sizeof name, (const char *[]){a->kept, decimal(digits, slot), NULL}))
+		return HAND_OVER;
+	return perform_file(f, name, data);
+}
+
+int perform_plan(struct front *f, const char *id, const char *name)
+{
+	static _Alignas(8) unsigned char data[PLAN_LARGEST];
+	f->id = id;
+	if (open_container(f, id) || perform_file(f, name, data))
+		return HAND_OVER;
 	return f->found ? 0 : HAND_OVER;
 }
 
@@ -231,15 +277,13 @@ static int open_log(const char *path)
 static int perform_request(struct front *f)
 {
 	const struct request *request = f->request;
-	char name[] = "exec.0";
 	if (request->verb == VERB_list)
 		return perform_lists(f);
 	if (request->verb != VERB_exec)
 		return perform_plan(f, request->id, "life.plan");
-	name[sizeof name - 2] += (char)(plan_checksum(request->key, request->key_size) % EXEC_SLOTS);
 	if (!request->detach)
 		keep_signals();
-	if (!perform_plan(f, request->id, name))
+	if (!perform_plan(f, request->id, "life.plan") && f->launch)
 		return 0;
 	abandon_launch(f);
 	release_signals();

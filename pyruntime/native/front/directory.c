@@ -47,15 +47,14 @@ void close_container(struct front *f)
 	*f = (struct front){.request = f->request, .root = f->root, .directory = -1, .connection = -1, .pidfd = -1};
 }
 
-int read_plan(struct front *f, const char *name, struct plan *plan)
+int read_plan(struct front *f, const char *name, unsigned char data[PLAN_LARGEST], struct plan *plan)
 {
-	static _Alignas(8) unsigned char data[1 << 18];
 	off_t size = 0;
 	ssize_t got = -1;
 	int fd = openat(f->directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return HAND_OVER;
-	if (trusted(fd, S_IFREG, &size) && size <= (off_t)sizeof data)
+	if (trusted(fd, S_IFREG, &size) && size <= PLAN_LARGEST)
 		got = read(fd, data, (size_t)size);
 	close(fd);
 	const char *why;

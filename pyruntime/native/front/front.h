@@ -18,14 +18,20 @@ struct request {
 	const char *id;
 	int signal;
 	/* of `exec` */
-	const unsigned char *key; /* identifies equal requests: lifecycle/replay.py */
-	size_t key_size;
+	const unsigned char *content; /* of the process file; NULL: none, but these: */
+	size_t content_size;
+	char **args;
+	int64_t uid, gid; /* -1: the container's own */
+	const char *cwd;  /* NULL: the container's own */
+	const char **env; /* to add */
+	size_t env_count;
 	const char *pid_file;
 	bool detach;
 };
 
 struct front {
 	const struct request *request;
+	const char *id;      /* of the container whose plan is carried out */
 	int root, directory; /* directories of all containers, and of this one; -1: not open */
 	int status;          /* 0 until status_of is called */
 	int connection;      /* to an init that waits for `start`; -1: none */
@@ -33,6 +39,7 @@ struct front {
 	bool listed;         /* a list has begun, */
 	bool ours;           /* the current list is that of our verb, */
 	bool found;          /* and our verb has a list */
+	int nested;          /* files read by read_list */
 	const uint8_t *tolerate;
 	struct launch *launch; /* launch.c; NULL: none */
 	struct step_container container;
@@ -51,6 +58,10 @@ bool names_container(const char *id);
 /* exec.c: the words after `exec` */
 int read_exec(char **word, struct request *out);
 
+/* fill.c */
+/* The launch plan, from the records added so far, with this header; false if it is too large. */
+bool filled_plan(struct blob header, struct blob *out);
+
 /* launch.c, wait.c */
 /* Undo a launch that has not executed its program: nothing of it is left. */
 void abandon_launch(struct front *f);
@@ -64,8 +75,9 @@ const char *default_root(void); /* NULL: Python determines it */
 int open_root(struct front *f);
 int open_container(struct front *f, const char *id);
 void close_container(struct front *f);
-/* The plan of the open container, checked; its memory is valid until the next call. */
-int read_plan(struct front *f, const char *name, struct plan *plan);
+#define PLAN_LARGEST (1 << 18)
+/* A plan of the open container, checked, in the memory that is given. */
+int read_plan(struct front *f, const char *name, unsigned char data[PLAN_LARGEST], struct plan *plan);
 
 /* carry.c */
 /* Open f->pidfd for init, not for another process that has its pid by now. */

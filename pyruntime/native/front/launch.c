@@ -1,4 +1,4 @@
-/* A process in a container, by a launch plan that Python has kept: the parent's half, as in lifecycle/launch.py.
+/* A process in a container, by a launch plan (fill.c): the parent's half, as in lifecycle/launch.py.
  * Until the process has executed its program, nothing is done that cannot be repeated. */
 #define _GNU_SOURCE
 #include "front.h"
@@ -134,18 +134,19 @@ out:
 
 int do_launch(struct front *f, const struct step_launch *a)
 {
+	struct blob plan;
 	int pair[2], fds[2 + MAX_SLOTS] = {-1, -1, -1, -1}, count = 2, result = HAND_OVER;
 	if (f->connection >= 0) { /* init serves this connection, and could not accept that of `start` */
 		close(f->connection);
 		f->connection = -1;
 	}
-	if (getenv("PYRUNTIME_FAULT") || a->slots.count > MAX_SLOTS || open_init(f) ||
+	if (getenv("PYRUNTIME_FAULT") || a->slots.count > MAX_SLOTS || !filled_plan(a->header, &plan) || open_init(f) ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return HAND_OVER;
 	launch = (struct launch){.control = pair[0], .clone = a->clone};
 	f->launch = &launch;
 	fds[0] = pair[1];
-	fds[1] = sealed_plan(a->plan);
+	fds[1] = sealed_plan(plan);
 	bool whole = fds[1] >= 0;
 	FOR_EACH_STR(name, a->slots)
 	{

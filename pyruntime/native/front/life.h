@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC "PYRLIFE\001"
-#define PLAN_FINGERPRINT 0x1194261bu
+#define PLAN_FINGERPRINT 0x7564657au
 #define NO_SLOT 65535
 
 struct strs {
@@ -97,19 +97,45 @@ struct step_remove_directory { /* remove an empty directory */
 struct step_remove_state { /* release the ID and remove the state directory, which must have no other files than these */
 	struct strs names;
 };
-struct step_require_request { /* go on only if the words of the command line and the content of the process file are these */
-	struct blob key;
+struct step_read_list { /* go on with the instructions in a file: in the template, or for a process file in the plan that was kept for it, whose name ends in a digit */
+	const char *template;
+	const char *kept;
+};
+struct step_require_process { /* go on only if the process file has this content */
+	struct blob content;
 };
 struct step_require_file { /* go on only if a path leads to this file */
 	const char *path;
 	int64_t device;
 	int64_t inode;
 };
-struct step_launch { /* start the stub with a launch plan, and with descriptors of init and of its root directory in these slots */
+struct step_require_namespaces { /* go on only if init is in our own namespaces of some kinds, and not in ours of the others */
+	struct strs same;
+	struct strs other;
+};
+struct step_process { /* the container's own user, working directory and environment, which the command line changes; the variable that names the directories of programs, and its value if it is not set */
+	int64_t uid;
+	int64_t gid;
+	const char *cwd;
+	struct strs env;
+	const char *variable;
+	const char *otherwise;
+};
+struct step_copy { /* add records to the launch plan */
+	int64_t records;
+	struct blob data;
+};
+struct step_fill { /* add a record to the launch plan: its head, a field for each of the sources (SOURCES), and the rest; root: whether it is for the user 0, too */
+	struct blob head;
+	struct blob sources;
+	struct blob rest;
+	int64_t root;
+};
+struct step_launch { /* start the stub with the launch plan, which gets this header, and with descriptors of init and of its root directory in these slots */
+	struct blob header;
 	const char *program;
 	struct strs arguments;
 	int64_t first;
-	struct blob plan;
 	struct strs slots;
 	int64_t clone;
 };
@@ -148,8 +174,13 @@ union step {
 	struct step_await_text await_text;
 	struct step_remove_directory remove_directory;
 	struct step_remove_state remove_state;
-	struct step_require_request require_request;
+	struct step_read_list read_list;
+	struct step_require_process require_process;
 	struct step_require_file require_file;
+	struct step_require_namespaces require_namespaces;
+	struct step_process process;
+	struct step_copy copy;
+	struct step_fill fill;
 	struct step_launch launch;
 	struct step_await_sync await_sync;
 	struct step_follow_cgroup follow_cgroup;
@@ -177,15 +208,20 @@ enum op {
 	OP_await_text = 16,
 	OP_remove_directory = 17,
 	OP_remove_state = 18,
-	OP_require_request = 19,
-	OP_require_file = 20,
-	OP_launch = 21,
-	OP_await_sync = 22,
-	OP_follow_cgroup = 23,
-	OP_report_process = 24,
-	OP_go = 25,
-	OP_await_program = 26,
-	OP_COUNT = 27,
+	OP_read_list = 19,
+	OP_require_process = 20,
+	OP_require_file = 21,
+	OP_require_namespaces = 22,
+	OP_process = 23,
+	OP_copy = 24,
+	OP_fill = 25,
+	OP_launch = 26,
+	OP_await_sync = 27,
+	OP_follow_cgroup = 28,
+	OP_report_process = 29,
+	OP_go = 30,
+	OP_await_program = 31,
+	OP_COUNT = 32,
 };
 
 int do_container(struct front *, const struct step_container *);
@@ -206,8 +242,13 @@ int do_write_file(struct front *, const struct step_write_file *);
 int do_await_text(struct front *, const struct step_await_text *);
 int do_remove_directory(struct front *, const struct step_remove_directory *);
 int do_remove_state(struct front *, const struct step_remove_state *);
-int do_require_request(struct front *, const struct step_require_request *);
+int do_read_list(struct front *, const struct step_read_list *);
+int do_require_process(struct front *, const struct step_require_process *);
 int do_require_file(struct front *, const struct step_require_file *);
+int do_require_namespaces(struct front *, const struct step_require_namespaces *);
+int do_process(struct front *, const struct step_process *);
+int do_copy(struct front *, const struct step_copy *);
+int do_fill(struct front *, const struct step_fill *);
 int do_launch(struct front *, const struct step_launch *);
 int do_await_sync(struct front *, const struct step_await_sync *);
 int do_follow_cgroup(struct front *, const struct step_follow_cgroup *);
@@ -234,8 +275,13 @@ int do_await_program(struct front *, const struct step_await_program *);
 	X(await_text) \
 	X(remove_directory) \
 	X(remove_state) \
-	X(require_request) \
+	X(read_list) \
+	X(require_process) \
 	X(require_file) \
+	X(require_namespaces) \
+	X(process) \
+	X(copy) \
+	X(fill) \
 	X(launch) \
 	X(await_sync) \
 	X(follow_cgroup) \
@@ -319,19 +365,45 @@ static const struct field fields_remove_directory[] = {
 static const struct field fields_remove_state[] = {
 	{F_STRS, offsetof(struct step_remove_state, names)},
 };
-static const struct field fields_require_request[] = {
-	{F_BYTES, offsetof(struct step_require_request, key)},
+static const struct field fields_read_list[] = {
+	{F_STR, offsetof(struct step_read_list, template)},
+	{F_STR, offsetof(struct step_read_list, kept)},
+};
+static const struct field fields_require_process[] = {
+	{F_BYTES, offsetof(struct step_require_process, content)},
 };
 static const struct field fields_require_file[] = {
 	{F_STR, offsetof(struct step_require_file, path)},
 	{F_INT, offsetof(struct step_require_file, device)},
 	{F_INT, offsetof(struct step_require_file, inode)},
 };
+static const struct field fields_require_namespaces[] = {
+	{F_STRS, offsetof(struct step_require_namespaces, same)},
+	{F_STRS, offsetof(struct step_require_namespaces, other)},
+};
+static const struct field fields_process[] = {
+	{F_INT, offsetof(struct step_process, uid)},
+	{F_INT, offsetof(struct step_process, gid)},
+	{F_STR, offsetof(struct step_process, cwd)},
+	{F_STRS, offsetof(struct step_process, env)},
+	{F_STR, offsetof(struct step_process, variable)},
+	{F_STR, offsetof(struct step_process, otherwise)},
+};
+static const struct field fields_copy[] = {
+	{F_INT, offsetof(struct step_copy, records)},
+	{F_BYTES, offsetof(struct step_copy, data)},
+};
+static const struct field fields_fill[] = {
+	{F_BYTES, offsetof(struct step_fill, head)},
+	{F_BYTES, offsetof(struct step_fill, sources)},
+	{F_BYTES, offsetof(struct step_fill, rest)},
+	{F_INT, offsetof(struct step_fill, root)},
+};
 static const struct field fields_launch[] = {
+	{F_BYTES, offsetof(struct step_launch, header)},
 	{F_STR, offsetof(struct step_launch, program)},
 	{F_STRS, offsetof(struct step_launch, arguments)},
 	{F_INT, offsetof(struct step_launch, first)},
-	{F_BYTES, offsetof(struct step_launch, plan)},
 	{F_STRS, offsetof(struct step_launch, slots)},
 	{F_INT, offsetof(struct step_launch, clone)},
 };
@@ -373,8 +445,13 @@ static const struct {
 	[OP_await_text] = {"await_text", fields_await_text, 6},
 	[OP_remove_directory] = {"remove_directory", fields_remove_directory, 1},
 	[OP_remove_state] = {"remove_state", fields_remove_state, 1},
-	[OP_require_request] = {"require_request", fields_require_request, 1},
+	[OP_read_list] = {"read_list", fields_read_list, 2},
+	[OP_require_process] = {"require_process", fields_require_process, 1},
 	[OP_require_file] = {"require_file", fields_require_file, 3},
+	[OP_require_namespaces] = {"require_namespaces", fields_require_namespaces, 2},
+	[OP_process] = {"process", fields_process, 6},
+	[OP_copy] = {"copy", fields_copy, 2},
+	[OP_fill] = {"fill", fields_fill, 4},
 	[OP_launch] = {"launch", fields_launch, 6},
 	[OP_await_sync] = {"await_sync", fields_await_sync, 1},
 	[OP_follow_cgroup] = {"follow_cgroup", fields_follow_cgroup, 1},
@@ -408,6 +485,15 @@ enum verb {
 	VERB_exec = 13,
 };
 
+enum source {
+	SOURCE_UID,
+	SOURCE_GID,
+	SOURCE_CWD,
+	SOURCE_NAME,
+	SOURCE_PATH,
+	SOURCE_ARGS,
+	SOURCE_ENV,
+};
 /* Init's report before it executes its program: lifecycle/channel.py. */
 #define REPORT_SIZE 512
 #define REPORT_EXEC 4
@@ -435,7 +521,7 @@ struct form { /* command lines with this flag, or without any, select the list o
 };
 struct exec_flag {
 	struct flag flag;
-	enum { EXEC_KEPT, EXEC_DETACH, EXEC_PID_FILE, EXEC_PROCESS } role;
+	enum { EXEC_CWD, EXEC_ENV, EXEC_USER, EXEC_DETACH, EXEC_PID_FILE, EXEC_PROCESS } role;
 };
 struct signal_name {
 	const char *name;
@@ -477,17 +563,12 @@ static const struct form forms[] = {
 	{"exec", {0}, "", 0, VERB_exec},
 };
 static const struct exec_flag exec_flags[] = {
+	{{"cwd", "", 1}, EXEC_CWD},
+	{{"env", "e", 1}, EXEC_ENV},
+	{{"user", "u", 1}, EXEC_USER},
 	{{"detach", "d", 0}, EXEC_DETACH},
 	{{"pid-file", "", 1}, EXEC_PID_FILE},
 	{{"process", "p", 1}, EXEC_PROCESS},
-	{{"cwd", "", 1}, EXEC_KEPT},
-	{{"env", "e", 1}, EXEC_KEPT},
-	{{"user", "u", 1}, EXEC_KEPT},
-	{{"additional-gids", "g", 1}, EXEC_KEPT},
-	{{"process-label", "", 1}, EXEC_KEPT},
-	{{"apparmor", "", 1}, EXEC_KEPT},
-	{{"no-new-privs", "", 0}, EXEC_KEPT},
-	{{"cap", "c", 1}, EXEC_KEPT},
 };
 static const struct signal_name signals[] = {
 	{"HUP", 1},

@@ -4,8 +4,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define HEADER_SIZE 24u
-
 uint32_t plan_checksum(const unsigned char *data, size_t size)
 {
 	uint32_t crc = ~0u;
@@ -117,7 +115,7 @@ static bool decode_record(const unsigned char *data, uint32_t size, union step *
 int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const char **why)
 {
 	*why = "plan: shorter than its header";
-	if (size < HEADER_SIZE)
+	if (size < PLAN_HEADER)
 		return -1;
 	*why = "plan: not a plan";
 	if (memcmp(data, PLAN_MAGIC, 8))
@@ -129,11 +127,11 @@ int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const
 	if (u32_at(data + 20) != PLAN_FINGERPRINT)
 		return -1;
 	*why = "plan: the checksum does not match";
-	if (u32_at(data + 16) != plan_checksum(data + HEADER_SIZE, size - HEADER_SIZE))
+	if (u32_at(data + 16) != plan_checksum(data + PLAN_HEADER, size - PLAN_HEADER))
 		return -1;
 
 	uint32_t count = u32_at(data + 12);
-	uint32_t offset = HEADER_SIZE;
+	uint32_t offset = PLAN_HEADER;
 	int64_t last = -1;
 	*why = "plan: a record is malformed";
 	for (uint32_t i = 0; i < count; i++) {
@@ -162,7 +160,7 @@ int plan_verify(const unsigned char *data, size_t size, struct plan *plan, const
 const struct record *plan_next(const struct plan *plan, uint32_t *offset, union step *step)
 {
 	if (!*offset)
-		*offset = HEADER_SIZE;
+		*offset = PLAN_HEADER;
 	if (*offset >= plan->size)
 		return NULL;
 	const struct record *r = (const struct record *)(plan->data + *offset);

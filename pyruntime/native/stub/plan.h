@@ -7,6 +7,8 @@
 
 enum fault { FAULT_NONE, FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT };
 
+#define PLAN_HEADER 24u /* bytes */
+
 struct record {
 	uint32_t size;
 	uint32_t index;

@@ -217,32 +217,33 @@ int do_find_home(struct stub *s, const struct step_find_home *a)
 
 int do_find_executable(struct stub *s, const struct step_find_executable *a)
 {
+	static char file[4096]; /* PATH_MAX */
 	int err = ENOENT;
-	const char *culprit = NULL;
-	FOR_EACH_STR(path, a->candidates)
-	{
+	bool named = strchr(a->name, '/');
+	const char *path = named ? "" : a->path;
+	bool single = !strchr(path, ':');
+	for (const char *end;; path = end + 1) {
+		end = strchrnul(path, ':');
+		int size = (int)(end - path);
+		size_t length = (size_t)(named ? snprintf(file, sizeof file, "%s", a->name)
+					       : snprintf(file, sizeof file, "%.*s/%s", size ? size : 1,
+							  size ? path : ".", a->name));
 		struct stat st;
-		if (stat(path, &st)) {
-			if (errno != ENOENT && errno != ENOTDIR) {
-				err = errno;
-				culprit = path;
-			}
-			continue;
-		}
-		if (S_ISDIR(st.st_mode)) {
-			err = a->candidates.count == 1 ? EISDIR : err;
-			continue;
-		}
-		/* By the effective ids and capabilities, as execve(2) will. */
-		if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS)) {
+		if (length >= sizeof file)
+			err = ENAMETOOLONG;
+		else if (stat(file, &st))
+			err = errno == ENOENT || errno == ENOTDIR ? err : errno;
+		else if (S_ISDIR(st.st_mode))
+			err = single ? EISDIR : err;
+		else if (faccessat(AT_FDCWD, file, X_OK, AT_EACCESS)) /* by the effective ids, as execve(2) will */
 			err = errno;
-			culprit = path;
-			continue;
+		else {
+			s->executable = file;
+			return 0;
 		}
-		s->executable = path;
-		return 0;
+		if (!*end)
+			return fail_with(s, err, "execve", "%s", a->name);
 	}
-	return fail_with(s, err, "execve", "%s", culprit ? culprit : a->name);
 }
 
 int do_no_new_privs(struct stub *s, const struct step_no_new_privs *a)

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC "PYRPLAN\001"
-#define PLAN_FINGERPRINT 0xda692ab6u
+#define PLAN_FINGERPRINT 0xd669091cu
 #define NO_SLOT 65535
 
 struct strs {
@@ -309,9 +309,9 @@ struct step_chdir { /* change to the working directory, which must be inside the
 struct step_find_home { /* look up HOME in the container's /etc/passwd */
 	int64_t uid;
 };
-struct step_find_executable { /* choose the first candidate that can be executed */
+struct step_find_executable { /* choose the program as execvp(3) does: a name with a slash, or the first executable file of that name in the directories of path */
 	const char *name;
-	struct strs candidates;
+	const char *path;
 };
 struct step_await_start { /* report `created`, wait for `start` */
 	int64_t slot;
@@ -914,7 +914,7 @@ static const struct field fields_find_home[] = {
 };
 static const struct field fields_find_executable[] = {
 	{F_STR, offsetof(struct step_find_executable, name)},
-	{F_STRS, offsetof(struct step_find_executable, candidates)},
+	{F_STR, offsetof(struct step_find_executable, path)},
 };
 static const struct field fields_await_start[] = {
 	{F_INT, offsetof(struct step_await_start, slot)},

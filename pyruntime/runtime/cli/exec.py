@@ -8,7 +8,7 @@ from pyruntime.errors import PyruntimeError, UsageError, words
 from pyruntime.runtime.cli.create import descriptors
 from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.runtime.lifecycle.exec import ExecRequest, execute
-from pyruntime.runtime.lifecycle.replay import key_of
+from pyruntime.runtime.lifecycle.replay import ASIDE
 
 COMMAND = Command(
     "exec", "[options] ID COMMAND [ARGS] | --process FILE ID", "run a command in a running container",
@@ -66,4 +66,4 @@ def _request(context: RuntimeContext, parsed: Parsed, args: list[str]) -> ExecRe
         args, process=parsed["process"], console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
         pidfd_socket=parsed["pidfd-socket"], preserve_fds=descriptors(parsed), cgroup=parsed["cgroup"],
         ignore_paused=parsed["ignore-paused"], detached=parsed["detach"], rootless=context.rootless, warn=LOG.warning,
-        debug=LOG.debug, key=key_of(COMMAND, parsed.words) if context.rootless is None else b"", **options)
+        debug=LOG.debug, keep=context.rootless is None and parsed.given <= ASIDE, **options)

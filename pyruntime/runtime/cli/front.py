@@ -12,7 +12,6 @@ from pyruntime.commandline.parse import Command, Flag
 from pyruntime.runtime.cli.main import GLOBAL, PROGRAM
 from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.foreground import FORWARDED
-from pyruntime.runtime.lifecycle.replay import KEPT
 from pyruntime.runtime.lifecycle.store import SYSTEM_ROOT, UNCLAIMED
 from pyruntime.runtime.plan import life
 from pyruntime.runtime.plan.generate import header
@@ -20,9 +19,9 @@ from pyruntime.system.signals import SIGNALS
 
 # Global options that the front accepts: they do not change the effect of a life plan.
 PASSED = ("root", "log", "log-format", "systemd-cgroup")
-# Options of `exec`: those that change the launch plan are part of the request; the front interprets the others.
-EXEC = {"detach": "EXEC_DETACH", "pid-file": "EXEC_PID_FILE", "process": "EXEC_PROCESS",
-        **dict.fromkeys(KEPT, "EXEC_KEPT")}
+# Options of `exec` that the front fills in, or carries out itself.
+EXEC = {"cwd": "EXEC_CWD", "env": "EXEC_ENV", "user": "EXEC_USER", "detach": "EXEC_DETACH",
+        "pid-file": "EXEC_PID_FILE", "process": "EXEC_PROCESS"}
 STATUSES = ("CREATED", "RUNNING", "PAUSED", "STOPPED", "ALIVE", "ANY")
 
 
@@ -44,7 +43,7 @@ struct form { /* command lines with this flag, or without any, select the list o
 };
 struct exec_flag {
 	struct flag flag;
-	enum { EXEC_KEPT, EXEC_DETACH, EXEC_PID_FILE, EXEC_PROCESS } role;
+	enum { EXEC_CWD, EXEC_ENV, EXEC_USER, EXEC_DETACH, EXEC_PID_FILE, EXEC_PROCESS } role;
 };
 struct signal_name {
 	const char *name;
@@ -59,6 +58,7 @@ def tables() -> str:
         header(life.LIFE, "pyruntime/runtime/plan/life.py", "front"),
         "enum status {", *(f"\t{name} = {getattr(life, name)}," for name in STATUSES), "};",
         "enum verb {", *(f"\tVERB_{name} = {number}," for name, number in life.NUMBERS.items()), "};", "",
+        "enum source {", *(f"\tSOURCE_{name.upper()}," for name in life.SOURCES), "};",
         "/* Init's report before it executes its program: lifecycle/channel.py. */",
         f"#define REPORT_SIZE {channel.REPORT.size}",
         f"#define REPORT_EXEC {channel.EXEC}",

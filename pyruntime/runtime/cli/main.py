@@ -61,6 +61,7 @@ AHEAD = ("pyruntime.runtime.cgroups.stats", "pyruntime.runtime.cgroups.update", 
          "pyruntime.runtime.cgroups.v2", "pyruntime.runtime.compiler.sections.seccomp_filter",
          "pyruntime.runtime.lifecycle.events", "pyruntime.runtime.lifecycle.features",
          "pyruntime.runtime.lifecycle.foreground", "pyruntime.runtime.lifecycle.life",
+         "pyruntime.runtime.lifecycle.template",
          "pyruntime.runtime.lifecycle.update", "pyruntime.system.kernel", "pyruntime.system.streams", "pwd", "select")
 
 

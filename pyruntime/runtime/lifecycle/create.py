@@ -6,7 +6,7 @@ import os
 
 from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
 from pyruntime.runtime.compiler.compile import Plan, compile_plan
-from pyruntime.runtime.compiler.setup import PlanOptions, Setup
+from pyruntime.runtime.compiler.setup import Host, PlanOptions, Setup
 from pyruntime.runtime.config.joining import kept_of
 from pyruntime.runtime.config.load import Config, load_bundle
 from pyruntime.runtime.config.rules import warnings
@@ -70,11 +70,13 @@ class Creation(Launch):
     """The launch of `create`; it is over when init waits for `start`."""
 
     def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
-                 request: Request) -> None:
+                 request: Request, kept: dict[str, Any], host: Host) -> None:
         super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
         self.config = config
         self.container = container
         self.record = record
+        self.kept = kept
+        self.host = host
 
     def state(self, status: str) -> dict[str, Any]:
         """The current state document for a hook."""
@@ -92,7 +94,10 @@ class Creation(Launch):
         self.record.pid, self.record.started = self.init, start_time(self.init)
 
     def meanwhile(self) -> None:
-        from pyruntime.runtime.lifecycle import life  # noqa: F401  # lazy: while init works, the import costs no time
+        # lazy: while init works, this costs no time
+        from pyruntime.runtime.lifecycle import life, template  # noqa: F401
+
+        template.leave(self.container, self.record, self.kept, self.host)
 
     def over(self, report: channel.Report | None) -> bool:
         if report is None or report.kind != channel.CREATED:
@@ -137,14 +142,19 @@ class Creation(Launch):
         self._fail(error)
 
 
-def make_plan(config: Config, container_id: str, request: Request, cache: str = "", scratch: str = "") -> Plan:
-    """Compile the plan for this host. ``cache`` is the directory of compiled filters, ``scratch`` the container's
-    directory."""
+def find_host(request: Request) -> Host:
+    """The host as it is now, with what the request needs to know."""
+    return read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
+
+
+def make_plan(config: Config, container_id: str, request: Request, host: Host | None = None, cache: str = "",
+              scratch: str = "") -> Plan:
+    """Compile the plan for a host, by default for this one. ``cache`` is the directory of compiled filters, ``scratch``
+    the container's directory."""
     options = PlanOptions(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
                       cgroup_manager=request.cgroup_manager)
-    host = read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
-    return compile_plan(config, host, options, container_id)
+    return compile_plan(config, host or find_host(request), options, container_id)
 
 
 def create(root: str, container_id: str, bundle: str, request: Request) -> StateRecord:
@@ -158,7 +168,8 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
     notifies = bool(request.notify) and _may_notify(config)
     if notifies or request.variables:
         config = _with_surroundings(config, request, container.directory if notifies else "")
-    plan = make_plan(config, container_id, request, os.path.join(root, ".seccomp"), container.directory)
+    host = find_host(request)
+    plan = make_plan(config, container_id, request, host, os.path.join(root, ".seccomp"), container.directory)
     if notifies:
         _name_notify_socket(plan, len(config.value["mounts"]) - 1)
     for problem in (*config.forgiven, *warnings(config)):
@@ -173,7 +184,7 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         if notifies:
             from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
             notify.prepare(container.directory)
-        launch = Creation(plan, config, container, record, request)
+        launch = Creation(plan, config, container, record, request, kept, host)
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
         record.creator = [0, 0]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from pyruntime.runtime.compiler.setup import Host
     from pyruntime.runtime.lifecycle.foreground import Foreground
 
 
@@ -44,14 +45,14 @@ class ExecRequest:
     ``process``        the process object (config.md#process), or the name of its file
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
-    ``key``            identifies equal requests (replay.py); b"": it is not replayed
+    ``keep``           whether to keep the plan for later requests with the same process file (replay.py)
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
                  pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 stdin: bool = True, key: bytes = b"", warn: Callable[[str], None] = lambda text: None,
+                 stdin: bool = True, keep: bool = False, warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
@@ -64,15 +65,16 @@ class ExecRequest:
         self.detached = detached
         self.rootless = rootless
         self.stdin = stdin
-        self.key = key
+        self.keep = keep
+        self.content = b""   # of the process file
         self._warn = warn
         self.debug = debug
         self.options = options
 
 
     def warn(self, message: str) -> None:
-        """Warn the caller; a request with a warning is not replayed, so that each `exec` repeats the warning."""
-        self.key = b""
+        """Warn the caller; the plan of a request with a warning is not kept: each `exec` repeats the warning."""
+        self.keep = False
         self._warn(message)
 
 
@@ -118,7 +120,7 @@ def _config(container: StateDirectory, record: StateRecord, request: ExecRequest
             raise UsageError(f'the program is given twice: "{request.args[0]}", and by --process')
         if isinstance(request.process, str):
             document, data = os.path.basename(request.process), _read(request.process)
-            request.key += data if request.key else b""
+            request.content = data
         else:
             document, data = "exec", encode(dict(request.process)).encode()
         process = given_process(kept, data, document, request.warn)
@@ -196,7 +198,7 @@ class ExecLaunch(Launch):
         fds = {}
         try:
             fds = _open_init(record)
-            plan = exec_plan(container, record, config, request)
+            plan = exec_plan(container, record, config, request, _host(request), _foreign_namespaces(record.pid))
             if "root" not in plan.slots:
                 os.close(fds.pop("root"))
             for warning in plan.warnings:
@@ -214,22 +216,19 @@ class ExecLaunch(Launch):
             self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug)
-        # Without root, a launch has steps that the front does not support.
-        key = b"" if self._window is not None or os.geteuid() else request.key
-        self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, key)
+        self._keep: Callable[[], None] = lambda: keep(container, plan, self.encoded, request.content)
+        if not request.keep:
+            self._keep = lambda: None
         self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
 
     def run(self) -> int:
-        """Carry out the launch, and keep its plan, so that the front can carry out the same request next time."""
+        """Carry out the launch, and keep its plan if requested."""
         pid = super().run()
         self._keep()
         return pid
 
     def started(self) -> None:
         self._close_window()   # the namespaces are joined
-
-    def meanwhile(self) -> None:
-        from pyruntime.runtime.lifecycle import life  # noqa: F401  # lazy: while the stub works, it costs no time
 
     def left_behind(self) -> list[str]:
         self._close_window()
@@ -256,7 +255,8 @@ def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
     container = StateDirectory(root, container_id)
     record = container.read()
     _check_status(container, record, request)
-    return exec_plan(container, record, _config(container, record, request), request)
+    config = _config(container, record, request)
+    return exec_plan(container, record, config, request, _host(request), _foreign_namespaces(record.pid))
 
 
 def _window(container: StateDirectory) -> _socket.socket | None:
@@ -298,18 +298,24 @@ def _open_init(record: StateRecord) -> dict[str, int]:
     return {"init": pidfd, "root": root}
 
 
-def exec_plan(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest) -> Plan:
-    """Compile the plan. Raises ConfigError, HostError, UsageError."""
+def _host(request: ExecRequest) -> Host:
+    return read_host(request.rootless, cgroups=False)
+
+
+def exec_plan(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest, host: Host,
+              foreign: int) -> Plan:
+    """Compile the plan for a host. ``foreign``: the namespaces (CLONE_NEW*) of init that the runtime does not have.
+    Raises ConfigError, HostError, UsageError."""
     namespaces = {node.get("type"): node.get("path", "") for node in config["linux.namespaces"].each()}
     joined = Joined(
-        pid=record.pid, flags=_foreign_namespaces(record.pid),
+        pid=record.pid, flags=foreign,
         own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
         cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
         pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
     options = PlanOptions(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)),
                       filter_cache=os.path.join(container.root, ".seccomp"))
-    return compile_exec(config, read_host(request.rootless, cgroups=False), options, record.id, joined)
+    return compile_exec(config, host, options, record.id, joined)
 
 
 def _foreign_namespaces(pid: int) -> int:

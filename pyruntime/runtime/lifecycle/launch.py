@@ -28,7 +28,7 @@ from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel, faults
 from pyruntime.runtime.lifecycle.perform import perform
 from pyruntime.runtime.plan.encode import encode
-from pyruntime.runtime.plan.phases import FIRST
+from pyruntime.runtime.plan.phases import FIRST, ORDER
 from pyruntime.system.installed import native
 from pyruntime.system.processes import SIGKILL
 from pyruntime.system.uapi import MFD_EXEC
@@ -116,7 +116,7 @@ class Launch:
         """Called when ``init`` is known."""
 
     def meanwhile(self) -> None:
-        """Called once, when only steps of the stub are left: for work that needs no result of the stub."""
+        """Called once, at the beginning of the stub's longest part: for work that needs no result of the stub."""
 
     def over(self, report: Report | None) -> bool:
         """Whether this report of the stub is the last that the launch waits for. ``report`` is None at the end of the
@@ -258,8 +258,9 @@ class Launch:
         self.debug(f"nsexec: affinity: {affinity:#x}")
 
     def _converse(self, performed: int) -> None:
+        # The stub's longest part begins after this host step.
         last = max((index for index, step in enumerate(self.plan.steps)
-                    if step.op.actor == "host" and step.phase != FIRST), default=-1)
+                    if step.op.actor == "host" and ORDER[FIRST] < ORDER[step.phase] < ORDER["rootfs"]), default=-1)
         idle = last < 0 and not performed
         while True:
             if idle:

@@ -14,14 +14,23 @@ from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 from pyruntime.errors import HostError
 from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.lifecycle.status import document
-from pyruntime.runtime.plan.life import ALIVE, ANY, CREATED, LIFE, NUMBERS, PAUSED, RUNNING, SLOTS, STOPPED
+from pyruntime.runtime.plan.life import (
+    ALIVE,
+    ANY,
+    CREATED,
+    KEPT,
+    NUMBERS,
+    PAUSED,
+    RUNNING,
+    SLOTS,
+    STOPPED,
+    TEMPLATE,
+    InstructionList,
+)
 from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
     from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 _WORDS = {CREATED: "created", RUNNING: "running", PAUSED: "paused", STOPPED: "stopped"}
@@ -29,7 +38,8 @@ _PATIENCE = 10_000   # milliseconds, as in delete.py and cgroups/group.py
 _SIGKILL = 9
 _TRANSIENT = "/run/systemd/transient"
 # The remaining files in the state directory; if there are others, Python removes them.
-_FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan", *(f"exec.{slot}" for slot in range(SLOTS)))
+_FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan", TEMPLATE,
+          *(f"{KEPT}{slot}" for slot in range(SLOTS)))
 
 
 def settle(container: StateDirectory, record: StateRecord, *, notifies: bool = False) -> None:
@@ -37,11 +47,16 @@ def settle(container: StateDirectory, record: StateRecord, *, notifies: bool = F
     service manager, for which `start` then waits."""
     container.write(record)
     file = os.stat(os.path.join(container.directory, "state.json"))
-    container.keep_plan("life.plan", life_plan(record, file, notifies=notifies))
+    try:
+        template = os.stat(os.path.join(container.directory, TEMPLATE))
+    except FileNotFoundError:
+        template = None
+    container.keep_plan("life.plan", life_plan(record, file, template, notifies=notifies))
 
 
-def life_plan(record: StateRecord, file: os.stat_result, *, notifies: bool) -> bytes:
-    """The plan of a created container. ``file`` is its state.json: the plan is void when that is written again."""
+def life_plan(record: StateRecord, file: os.stat_result, template: os.stat_result | None, *, notifies: bool) -> bytes:
+    """The plan of a created container. ``file`` is its state.json: the plan is void when that is written again.
+    ``template`` is the file of the exec template (template.py), if there is one."""
     plan = Life(record)
     plan.head(file)
     plan.state()
@@ -52,7 +67,11 @@ def life_plan(record: StateRecord, file: os.stat_result, *, notifies: bool) -> b
     plan.pause()
     plan.delete()
     plan.list()
-    return LIFE.frame(plan.records)
+    if template is not None:
+        plan.verb("exec", CREATED | RUNNING)
+        plan.unchanged(TEMPLATE, template)
+        plan.emit("read_list", template=TEMPLATE, kept=KEPT)
+    return plan.framed()
 
 
 class _Freezer:
@@ -71,21 +90,17 @@ class _Freezer:
         self.freeze, self.thaw, self.frozen = ("1", "0", "frozen 1") if modern else ("FROZEN", "THAWED", "FROZEN")
 
 
-class Life:
-    """The records of a plan under construction."""
+class Life(InstructionList):
+    """A life plan under construction."""
 
     def __init__(self, record: StateRecord) -> None:
+        super().__init__()
         self.record = record
-        self.records: list[bytes] = []
         group = Cgroup(record.cgroup)
         self.main = group.main() if group.paths else ""
         self.freezer = _Freezer(group)
         # Not the container's own pid namespace: its processes do not end with init.
         self.shared = not record.own_pids and bool(record.cgroup)
-
-    def emit(self, op: str, /, tolerate: Sequence[int] = (), **args: Any) -> None:
-        """Add one instruction."""
-        self.records.append(LIFE.record(len(self.records), op, args, "life.plan", tolerate))
 
     def head(self, file: os.stat_result) -> None:
         """The instructions before the lists."""
@@ -94,11 +109,6 @@ class Life:
         self.unchanged("state.json", file)
         self.emit("paused_while", path=self.freezer.state, text=self.freezer.frozen)
         self.emit("created_while", socket="start.sock")
-
-    def unchanged(self, name: str, file: os.stat_result) -> None:
-        """The plan is void when this file of the state directory is written again."""
-        self.emit("unchanged", name=name, inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
-                  changed=file.st_ctime_ns)
 
     def verb(self, name: str, statuses: int) -> None:
         """Begin a list."""

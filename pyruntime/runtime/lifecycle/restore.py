@@ -39,6 +39,7 @@ from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.life import settle
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
+from pyruntime.runtime.lifecycle.template import leave
 from pyruntime.system import kernel, sockets, uapi
 from pyruntime.system.processes import start_time
 
@@ -148,6 +149,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
             revival.bring_back(names, namespaces)
             os.rmdir(stage)
             record.creator = [0, 0]
+            leave(container, record, kept, host)
             settle(container, record)
         except BaseException as error:
             revival.abandon(error)

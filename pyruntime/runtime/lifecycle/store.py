@@ -4,7 +4,8 @@
     ROOT/ID/init          a dangling link to init's pid and start time, for `delete` if the record is damaged
     ROOT/ID/exec.json     the parts of the configuration that `exec` needs, as checked by `create`
     ROOT/ID/life.plan     the front's instructions for later commands; valid only for the state.json it was made for
-    ROOT/ID/exec.0 ...    the same for an `exec` that was requested before (replay.py)
+    ROOT/ID/exec.plan     the same for `exec` (template.py); exec.0 ...: for `exec --process` with a file that was
+                          given before (replay.py)
     ROOT/ID/start.sock    init listens here until `start` connects
 
 Spec: runtime.md#state. No lock is held. An ID is claimed and released by rename(2), the status of a container is read

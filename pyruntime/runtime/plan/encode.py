@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 HEADER = Struct("<8sIIII")
 RECORD = Struct("<IIHBB4B")
 
+_NUMBERS = [Struct(f"<{count}Q") for count in range(16)]   # an instruction has fewer fields
+_ALL = 0xFFFFFFFFFFFFFFFF
+
 FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
 FAULT_KILL = 2   # raise SIGKILL before the step
 FAULT_KILL_AFTER = 3
@@ -48,6 +51,7 @@ class InstructionSet:
         """``more``: what else reader and Python must agree on."""
         self.magic = magic
         self.ops = {op.name: op for op in ops}
+        self._layouts: dict[tuple[str, int], list[tuple[str, list[str]]]] = {}
         self.numbers = {op.name: number for number, op in enumerate(ops, 1)}
         text = ";".join(f"{op.name}({','.join(f'{n}:{k}' for n, k in op.fields.items())})" for op in ops)
         self.fingerprint = crc32(f"{text}{more}".encode())
@@ -55,10 +59,32 @@ class InstructionSet:
     def record(self, index: int, name: str, args: dict[str, Any], where: str, tolerate: Sequence[int] = (),
                fault: int = 0) -> bytes:
         """The bytes of one instruction; ``where`` is the place in config.json that it comes from."""
-        body = b"".join([_field(kind, args[field], where) for field, kind in self.ops[name].fields.items()])
+        body = self.body(name, args, where)
         body += bytes(-(RECORD.size + len(body)) % 8)
         numbers = (*tolerate, 0, 0, 0, 0)[:4]
         return RECORD.pack(RECORD.size + len(body), index, self.numbers[name], fault, 0, *numbers) + body
+
+    def body(self, name: str, args: dict[str, Any], where: str, skip: int = 0) -> bytes:
+        """The fields of an instruction, without the first ``skip``."""
+        parts = []
+        for kind, fields in self._layout(name, skip):
+            if kind == INT:
+                parts.append(_NUMBERS[len(fields)].pack(*[args[field] & _ALL for field in fields]))
+            else:
+                parts.append(_field(kind, args[fields[0]], where))
+        return b"".join(parts)
+
+    def _layout(self, name: str, skip: int) -> list[tuple[str, list[str]]]:
+        """The fields with their kinds; successive numbers are together, to be packed at once."""
+        layout = self._layouts.get((name, skip))
+        if layout is None:
+            layout = self._layouts[name, skip] = []
+            for field, kind in list(self.ops[name].fields.items())[skip:]:
+                if kind == INT and layout and layout[-1][0] == INT:
+                    layout[-1][1].append(field)
+                else:
+                    layout.append((kind, [field]))
+        return layout
 
     def frame(self, records: Sequence[bytes]) -> bytes:
         """A whole plan."""
@@ -77,9 +103,6 @@ def _text(value: str, where: str) -> bytes:
 
 
 def _field(kind: str, value: object, where: str) -> bytes:
-    if kind == INT:
-        assert isinstance(value, int), (where, value)
-        return (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
     if kind == STR:
         assert isinstance(value, str), (where, value)
         data = _text(value, where)
@@ -94,14 +117,19 @@ def _field(kind: str, value: object, where: str) -> bytes:
 
 def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes:
     """The stub's part of a plan. ``faults`` maps step indices to FAULT_* (see lifecycle/faults.py)."""
-    records = []
+    return STUB.frame([record for _, record in records(steps, faults or {})])
+
+
+def records(steps: Sequence[Step], faults: dict[int, int]) -> list[tuple[Step, bytes]]:
+    """The records of the stub's part, each with its step; the step of a ``sync`` is the first that it waits for."""
+    result = []
     after_host = False
     for index, step in enumerate(steps):
-        fault = (faults or {}).get(index, 0)
+        fault = faults.get(index, 0)
         if step.op.actor == "stub":
             after_host = False
-            records.append(STUB.record(index, step.op.name, step.args, step.where, step.tolerate, fault))
+            result.append((step, STUB.record(index, step.op.name, step.args, step.where, step.tolerate, fault)))
         elif not after_host:
             after_host = True
-            records.append(STUB.record(index, "sync", {}, step.where))
-    return STUB.frame(records)
+            result.append((step, STUB.record(index, "sync", {}, step.where)))
+    return result

@@ -12,7 +12,18 @@ from __future__ import annotations
 from pyruntime.runtime.plan.encode import InstructionSet
 from pyruntime.runtime.plan.steps import BYTES, INT, STR, STRS, Op
 
-SLOTS = 8   # number of kept `exec` plans, selected by the checksum of the request
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from typing import Any
+
+SLOTS = 8   # number of kept plans of `exec --process`, selected by the checksum of the process file
+TEMPLATE = "exec.plan"   # the file of the exec template, and the beginning of the names of kept plans
+KEPT = "exec."
+# What the front takes from the command line of `exec` for a field of the launch plan: the IDs, the working directory,
+# the first argument, the directories to find it in, all arguments, and the environment.
+SOURCES = ("uid", "gid", "cwd", "name", "path", "args", "env")
 # The statuses of a container, as bits: an instruction applies to the statuses that it names.
 CREATED, RUNNING, PAUSED, STOPPED = 1, 2, 4, 8
 ALIVE = CREATED | RUNNING | PAUSED
@@ -77,12 +88,22 @@ OPS: dict[str, Op] = {
     "remove_state": Op("front", "renameat, unlinkat", "release the ID and remove the state directory, which must have"
                        " no other files than these", names=STRS),
     # --- in the list of `exec`: the launch of a process, as lifecycle/launch.py has it --
-    "require_request": Op("front", "none", "go on only if the words of the command line and the content of the"
-                          " process file are these", key=BYTES),
+    "read_list": Op("front", "open, read", "go on with the instructions in a file: in the template, or for a process"
+                    " file in the plan that was kept for it, whose name ends in a digit", template=STR, kept=STR),
+    "require_process": Op("front", "none", "go on only if the process file has this content", content=BYTES),
     "require_file": Op("front", "stat", "go on only if a path leads to this file", path=STR, device=INT, inode=INT),
-    "launch": Op("front", "memfd_create, posix_spawn", "start the stub with a launch plan, and with descriptors of init"
-                 " and of its root directory in these slots", program=STR, arguments=STRS, first=INT, plan=BYTES,
-                 slots=STRS, clone=INT),
+    "require_namespaces": Op("front", "stat", "go on only if init is in our own namespaces of some kinds, and not in"
+                             " ours of the others", same=STRS, other=STRS),
+    "process": Op("front", "none", "the container's own user, working directory and environment, which the command line"
+                  " changes; the variable that names the directories of programs, and its value if it is not set",
+                  uid=INT, gid=INT, cwd=STR, env=STRS, variable=STR, otherwise=STR),
+    "copy": Op("front", "none", "add records to the launch plan", records=INT, data=BYTES),
+    "fill": Op("front", "none", "add a record to the launch plan: its head, a field for each of the sources (SOURCES),"
+               " and the rest; root: whether it is for the user 0, too", head=BYTES, sources=BYTES, rest=BYTES,
+               root=INT),
+    "launch": Op("front", "memfd_create, posix_spawn", "start the stub with the launch plan, which gets this header,"
+                 " and with descriptors of init and of its root directory in these slots", header=BYTES, program=STR,
+                 arguments=STRS, first=INT, slots=STRS, clone=INT),
     "await_sync": Op("front", "recv", "wait until the stub, or the process it created, is at this step", index=INT),
     "follow_cgroup": Op("front", "write", "move the process into a cgroup v2, unless it is in it already", path=STR),
     "report_process": Op("front", "rename", "write the pid file of the command line"),
@@ -92,4 +113,24 @@ OPS: dict[str, Op] = {
 for _name, _op in OPS.items():
     _op.name = _name
 
-LIFE = InstructionSet(b"PYRLIFE\x01", list(OPS.values()), f"{NUMBERS}{ANY}")
+LIFE = InstructionSet(b"PYRLIFE\x01", list(OPS.values()), f"{NUMBERS}{ANY}{SOURCES}")
+
+
+class InstructionList:
+    """Instructions in their order."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+
+    def emit(self, op: str, /, tolerate: Sequence[int] = (), **args: Any) -> None:
+        """Add one instruction."""
+        self.records.append(LIFE.record(len(self.records), op, args, "life.plan", tolerate))
+
+    def unchanged(self, name: str, file: os.stat_result) -> None:
+        """The following instructions are void when this file of the state directory is written again."""
+        self.emit("unchanged", name=name, inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
+                  changed=file.st_ctime_ns)
+
+    def framed(self) -> bytes:
+        """The content of a file with these instructions."""
+        return LIFE.frame(self.records)

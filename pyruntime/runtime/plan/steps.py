@@ -170,8 +170,8 @@ OPS: dict[str, Op] = {
     "chdir": Op("stub", "chdir, getcwd", "change to the working directory, which must be inside the root, unless"
                 " an earlier step did", path=STR),
     "find_home": Op("stub", "openat2, read", "look up HOME in the container's /etc/passwd", uid=INT),
-    "find_executable": Op("stub", "faccessat2", "choose the first candidate that can be executed",
-                          name=STR, candidates=STRS),
+    "find_executable": Op("stub", "faccessat2", "choose the program as execvp(3) does: a name with a slash, or the"
+                          " first executable file of that name in the directories of path", name=STR, path=STR),
     "await_start": Op("stub", "write, accept4, recv", "report `created`, wait for `start`", slot=INT),
     "no_new_privs": Op("stub", "prctl PR_SET_NO_NEW_PRIVS", "never gain privileges by execve"),
     "seccomp": Op("stub", "seccomp", "load the filter, send its listener to the agent", flags=INT, program=BYTES,

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyruntime.runtime.lifecycle.exec import ExecRequest, _config, exec_plan
-from pyruntime.runtime.lifecycle.store import StateDirectory
+from pyruntime.runtime.lifecycle.exec import ExecRequest, plan_of
 from pyruntime.runtime.plan.steps import Step
 from tests.containers import Leftovers, Runtime
 
@@ -31,10 +30,7 @@ def c1(runtime: Runtime, sample: Any, request: pytest.FixtureRequest, tmp_path: 
 
 
 def _steps(runtime: Runtime) -> list[Step]:
-    container = StateDirectory(str(runtime.root), "c1")
-    record = container.read()
-    request = ExecRequest(["true"], pid_file="/pid")
-    return exec_plan(container, record, _config(container, record, request), request).steps
+    return plan_of(str(runtime.root), "c1", ExecRequest(["true"], pid_file="/pid")).steps
 
 
 def _settle(runtime: Runtime, alone: list[int]) -> list[int]:

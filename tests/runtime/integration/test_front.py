@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,72 +18,8 @@ from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, make_plan
 from pyruntime.runtime.lifecycle.store import StateDirectory
 from tests.conftest import TOP, compile_c
-from tests.containers import PATIENCE, Bundle, Leftovers, Runtime
-
-PROGRAM = TOP / "pyruntime/native/front/front"
-WAITS = "trap 'exit 3' TERM; sleep 100 & wait"
-
-
-class Both:
-    """An installation that records the calls of Python."""
-
-    def __init__(self, place: Path, program: Path = PROGRAM) -> None:
-        self.place = place
-        self.called = place / "called"
-        (place / "bin").mkdir()
-        (place / "libexec").mkdir()
-        shutil.copy(program, place / "bin/pyruntime")
-        script = place / "libexec/pyruntime"
-        script.write_text(f'#!/bin/sh\necho "$@" >>{self.called}\nexec {TOP}/.venv/libexec/pyruntime "$@"\n')
-        script.chmod(0o755)
-        self.runtime = Runtime(place / "state", place / "bin/pyruntime")
-
-    def answer(self, words: str, front: str) -> tuple[tuple[int, str, str], bool]:
-        """The output, and whether the front produced it."""
-        self.called.unlink(missing_ok=True)
-        line = shlex.split(words.replace("{log}", str(self.place / "log")))
-        done = self.runtime(*line, env={"PYRUNTIME_FRONT": front})
-        return (done.returncode, done.stdout, done.stderr), not self.called.exists()
-
-    def bring(self, bundle: Bundle, status: str) -> None:
-        """Create a container c1 in a status, or none."""
-        if status == "absent":
-            return
-        self.runtime.ok("create", "c1", bundle)
-        if status != "created":
-            self.runtime.ok("start", "c1")
-            # The first process of a pid namespace gets no SIGTERM before it has set its trap.
-            about, deadline = Path(f"/proc/{self.runtime.state('c1')['pid']}/status"), time.monotonic() + PATIENCE
-            while not int(re.findall(r"SigCgt:\s*(\w+)", about.read_text())[0], 16) >> signal.SIGTERM - 1 & 1:
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
-        if status == "paused":
-            self.runtime.ok("pause", "c1")
-        if status == "stopped":
-            self.runtime.ok("kill", "c1", "KILL")
-            self.runtime.await_status("c1", "stopped")
-
-    def left(self, after: str) -> list[str]:
-        """The remains of the container, once it has the expected status."""
-        deadline = time.monotonic() + PATIENCE
-        while (state := self.answer("state c1", "off")[0])[0] == 0 and not re.search(f'"status": "{after}"', state[1]):
-            assert time.monotonic() < deadline, (after, state)
-            time.sleep(0.01)
-        assert (state[0] == 0) == (after != "absent")
-        directory = self.runtime.root / "c1"
-        files = sorted(path.name for path in directory.iterdir()) if directory.exists() else []
-        return [re.sub(r'"pid": [1-9]\d*|"created": ".*"', "...", state[1]), *files,
-                *sorted(path.name for path in self.runtime.root.iterdir())]
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> Iterator[Both]:
-    both = Both(tmp_path)
-    leftovers = Leftovers(both.runtime.root)
-    yield both
-    both.runtime("delete", "--force", "c1")
-    leftovers.check()
-
+from tests.containers import PATIENCE, Bundle
+from tests.front import PROGRAM, WAITS, Both
 
 # Commands without effect: (command line, whether the front answers it in: created, running, paused, stopped).
 QUESTIONS = [
@@ -332,80 +266,6 @@ def test_faults_after_start(both: Both, bundle: Bundle, kind: str) -> None:
         assert kind != "fail" or answers[0][0][0] == 1
 
 
-EXECS = ["exec c1 true", "exec c1 false", "exec c1 echo a b", "exec c1 sh -c 'exit 7'", "exec c1 env",
-         "exec -e A=1 --env B=2 c1 env", "exec --cwd /bin c1 pwd", "exec --cwd=/bin c1 pwd", "exec -u 1000:1000 c1 id",
-         "exec --cap CAP_NET_ADMIN c1 grep Cap /proc/self/status", "exec c1 cat /proc/self/cgroup",
-         "exec c1 grep -c . /proc/self/mountinfo", "exec --no-new-privs c1 grep NoNewPrivs /proc/self/status",
-         "exec c1 ls /proc/self/fd", "--log {log} exec c1 echo logged", "exec c1 readlink /proc/self/ns/pid",
-         "exec -g 5 -g 6 c1 id", "exec c1 cat /proc/self/limits", "exec c1 sh -c umask"]
-
-
-@pytest.mark.parametrize("status", ["created", "running"])
-def test_an_exec_that_is_asked_for_again(both: Both, bundle: Bundle, status: str) -> None:
-    """With the front off, by Python, and then by the front from the kept plan."""
-    both.bring(bundle.shell(WAITS), status)
-    for words in EXECS:
-        expected, _ = both.answer(words, "off")
-        assert both.answer(words, "on") == (expected, False), words
-        assert both.answer(words, "on") == (expected, True), words
-        assert expected[1] or expected[0] or words == "exec c1 true"
-    assert both.left(status)
-
-
-@pytest.mark.parametrize("words", [
-    "exec c1 nosuch", "exec c1 /etc", "exec c1", "exec nosuch true", "exec -t c1 true", "exec --cwd /nosuch c1 true",
-    "exec -u x c1 true", "exec --bad c1 true", "exec --preserve-fds 0 c1 true", "exec --detach=true c1 true",
-    "exec --cgroup / c1 true", "exec --ignore-paused c1 true", "--rootless true exec c1 true", "exec --help",
-    "exec --process /nosuch c1", "exec --pid-file /no/such c1 true"])
-def test_an_exec_that_is_python_s(both: Both, bundle: Bundle, words: str) -> None:
-    both.bring(bundle.shell(WAITS), "running")
-    answers = [both.answer(words, front) for front in ("off", "on", "on")]
-    assert answers == [(answers[0][0], False)] * 3
-
-
-def test_an_exec_by_a_process_file(both: Both, bundle: Bundle) -> None:
-    """As with containerd, the names of the process file and the pid file change each time; the content does not."""
-    both.bring(bundle.shell(WAITS), "running")
-    text = ('{"args": ["sh", "-c", "echo $A; exec sleep 0.2"], "cwd": "/", "env": ["PATH=/bin", "A=%s"],'
-            ' "user": {"uid": 0, "gid": 0}}')
-    by_front = []
-    for number, value in enumerate(["1", "1", "1", "2", "2"]):
-        file, pid = both.place / f"process{number}", both.place / f"pid{number}"
-        file.write_text(text % value)
-        said, front_did = both.answer(f"exec --process {file} --detach --pid-file {pid} c1", "on")
-        assert said in ((0, f"{value}\n", ""), (0, "", ""))   # the program may not have printed yet
-        by_front.append(front_did)
-        state = Path(f"/proc/{pid.read_text()}/stat").read_text().rpartition(")")[2].split()
-        assert state[1] != str(os.getpid())
-    assert by_front == [False, True, True, False, True]
-
-
-@pytest.mark.parametrize("words", ["exec --process {pipe} c1", "--log {pipe} state nosuch"])
-def test_a_named_pipe_is_opened_once(both: Both, bundle: Bundle, words: str) -> None:
-    """The process at its other end would take the front for Python, which comes after it."""
-    both.bring(bundle.shell(WAITS), "running")
-    pipe = both.place / "pipe"
-    os.mkfifo(pipe)
-    process = '{"args": ["echo", "a"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}'
-    other = ["sh", "-c", 'printf %s "$1" >"$0"' if "exec" in words else 'cat "$0"', pipe, process]
-    answers = []
-    for front in ("off", "on"):
-        with subprocess.Popen(other, stdout=subprocess.PIPE, text=True) as end:
-            said, by_front = both.answer(words.replace("{pipe}", str(pipe)), front)
-            heard = re.sub(r"time=\S+", "", end.communicate(timeout=PATIENCE)[0])
-            answers.append((said, heard, end.returncode, by_front))
-    assert answers[0] == answers[1]
-    assert answers[0][1:3] == ("", 0) if "exec" in words else "nosuch" in answers[0][1]
-
-
-def test_a_pid_file_behind_a_link_and_back(both: Both, bundle: Bundle) -> None:
-    """Python takes .. away as a text; the kernel would follow the link first."""
-    both.bring(bundle.shell(WAITS), "running")
-    (both.place / "deep/deeper").mkdir(parents=True)
-    (both.place / "link").symlink_to("deep/deeper")
-    both.runtime.ok("exec", "-d", "c1", "true")
-    assert both.answer(f"exec -d --pid-file {both.place}/link/../pid c1 true", "on") == ((0, "", ""), False)
-    assert (both.place / "pid").exists() and not (both.place / "deep/pid").exists()
 
 
 def test_cgroups_that_a_container_has_nested(both: Both, bundle: Bundle) -> None:
@@ -446,40 +306,6 @@ def test_a_delete_that_is_overtaken(both: Both, bundle: Bundle) -> None:
     assert re.search(r"renameat\(.* = 0$", trace.read_text(), re.MULTILINE)
     assert [path.name for path in both.runtime.root.iterdir()] == ["c1"]
     assert '"status": "running"' in both.answer("state c1", "on")[0][1]
-
-
-def test_a_plan_that_does_not_hold_here_is_not_replayed(both: Both, bundle: Bundle) -> None:
-    """In another network namespace, or after the container was created again, other namespaces must be joined."""
-    both.bring(bundle.shell(WAITS), "running")
-    assert [both.answer("exec c1 true", "on")[1] for _ in range(2)] == [False, True]
-    command = [str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), "exec", "c1", "true"]
-    both.called.unlink(missing_ok=True)
-    subprocess.run(["unshare", "-n", *command], check=True)
-    assert both.called.exists()
-    kept = {path.name: path.read_bytes() for path in (both.runtime.root / "c1").glob("exec.[0-7]")}
-    assert len(kept) == 1
-    both.runtime.ok("delete", "--force", "c1")
-    both.bring(bundle, "running")
-    for name, data in kept.items():
-        (both.runtime.root / "c1" / name).write_bytes(data)
-        (both.runtime.root / "c1" / name).chmod(0o600)
-    assert [both.answer("exec c1 true", "on")[1] for _ in range(2)] == [False, True]
-    both.runtime.ok("pause", "c1")
-    assert both.answer("exec c1 true", "on") == (both.answer("exec c1 true", "off")[0], False)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGKILL])
-def test_signals_of_an_exec_that_is_replayed(both: Both, bundle: Bundle, number: signal.Signals) -> None:
-    both.bring(bundle.shell(WAITS), "running")
-    script = "trap 'exit 41' TERM; trap 'exit 42' INT; trap 'exit 43' USR1; echo ready; while :; do sleep 0.05; done"
-    command = [str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), "exec", "c1", "sh", "-c", script]
-    statuses = []
-    for _ in range(2):
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout and process.stdout.readline() == b"ready\n"
-            process.send_signal(number)
-            statuses.append(process.wait(PATIENCE))
-    assert statuses[0] == statuses[1] == {15: 41, 2: 42, 10: 43, 9: -9}[number]
 
 
 def test_a_life_under_sanitizers(tmp_path: Path, bundle: Bundle) -> None:

@@ -73,7 +73,7 @@ class Traced:
                 reads = _READS.match(line) or (name[1] == "openat" and not re.search("O_CREAT|O_WRONLY|O_RDWR", line))
                 if name[1] not in ("execve", "exit_group") and (self.front or (seen and not reads)):
                     found.append((name[1], count[name[1]]))
-        assert count["execve"] == (1 if self.front else 2)
+        assert self.front == (count["execve"] == 1 and ".snapshot" not in self.log.read_text()), "who answered?"
         assert len(found) > (20 if self.front else 0)
         return found
 

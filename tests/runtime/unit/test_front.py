@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
 import subprocess
+from binascii import crc32
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pyruntime.runtime.cgroups.host import CgroupHost
 from pyruntime.runtime.cli.front import tables
+from pyruntime.runtime.compiler.compile import Plan
+from pyruntime.runtime.compiler.setup import Host
+from pyruntime.runtime.config.joining import asked_process, kept_of
+from pyruntime.runtime.config.load import Config
+from pyruntime.runtime.lifecycle.exec import ExecRequest, exec_plan
 from pyruntime.runtime.lifecycle.life import life_plan
-from pyruntime.runtime.lifecycle.store import StateRecord
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
+from pyruntime.runtime.lifecycle.template import template
+from pyruntime.runtime.plan.encode import HEADER, STUB, encode
 from pyruntime.runtime.plan.life import LIFE, OPS, VERBS
+from pyruntime.system import uapi
 from tests.conftest import TOP, compile_c
 
 FRONT = TOP / "pyruntime/native/front"
@@ -25,7 +39,7 @@ def plan(**changes: object) -> bytes:
     record = StateRecord(**{"id": "c1", "pid": 12345, "started": 67890, "ociVersion": "1.3.0", "bundle": "/b",
                        "cgroup": {"freezer": "/c/freezer/c1", "devices": "/c/devices/c1", "": "/c/unified/c1"},
                        "cgroup_made": ["/c/freezer/c1", "/c/devices", "/c/devices/c1", "/c/unified/c1"], **changes})
-    return life_plan(record, os.stat("/"), notifies=False)
+    return life_plan(record, os.stat("/"), None, notifies=False)
 
 
 def test_the_generated_header_is_fresh() -> None:
@@ -52,7 +66,9 @@ def test_the_front_has_no_words_but_those_for_a_missing_interpreter() -> None:
 
 
 def test_every_instruction_is_emitted_and_every_verb_has_its_list() -> None:
-    source = "".join((TOP / f"pyruntime/runtime/lifecycle/{name}.py").read_text() for name in ("life", "replay"))
+    source = "".join((TOP / f"pyruntime/runtime/{name}.py").read_text()
+                     for name in ("plan/life", "lifecycle/life", "lifecycle/exec_list", "lifecycle/template",
+                                  "lifecycle/replay"))
     assert [name for name in OPS if f'emit("{name}"' not in source and name != "verb"] == []
     assert [name for name in VERBS if f'verb("{name}"' not in source] == []
 
@@ -78,10 +94,104 @@ def _verbs(data: bytes) -> set[str]:
     return found
 
 
+class Process:
+    """A container's template, and what Python would compile for a request."""
+
+    def __init__(self, place: Path, **process: Any) -> None:
+        self.place = place
+        config = Config({**SAMPLE, "process": {**SAMPLE["process"], **process}}, "config.json", "/b")
+        self.kept = kept_of(config, new_keyring=True)
+        self.record = StateRecord(id="c1", pid=12345, started=67890, bundle="/b", cgroup={"freezer": "/c/freezer/c1"})
+        self.container = StateDirectory(str(place), "c1")
+        os.makedirs(self.container.directory, exist_ok=True)
+        self.container.keep(self.kept)
+        own = asked_process(self.kept, ["/"])
+        user = {**own["user"], "uid": 1}
+        self.template = template(self.container, self._plan({**own, "user": user}), own)
+
+    def _plan(self, process: dict[str, Any]) -> Plan:
+        host = Host(cgroup=CgroupHost((), None))
+        config = Config({**self.kept, "process": process}, "exec", "/b")
+        return exec_plan(self.container, self.record, config, ExecRequest(), host, uapi.CLONE_NEWPID)
+
+    def compiled(self, args: list[str], **options: Any) -> list[bytes]:
+        """The records of the launch plan by Python."""
+        return _records(encode(self._plan(asked_process(self.kept, args, **options)).steps))
+
+    def filled(self, program: Path, *words: str) -> list[bytes]:
+        """The records of the launch plan by the front; none if it hands over."""
+        (self.place / "template").write_bytes(self.template)
+        done = subprocess.run([program, self.place / "template", "pyruntime", *words], capture_output=True, check=False)
+        assert done.returncode in (0, 3), done.stderr
+        return _records(done.stdout) if done.returncode == 0 else []
+
+
+def _records(plan: bytes) -> list[bytes]:
+    """The records without their steps' numbers: the template has one step more than a plan for the user 0."""
+    magic, size, count, checksum, fingerprint = HEADER.unpack_from(plan)
+    body = plan[HEADER.size:]
+    assert (magic, size, checksum, fingerprint) == (STUB.magic, len(plan), crc32(body), STUB.fingerprint)
+    found = []
+    while body:
+        size = int.from_bytes(body[:4], "little")
+        found.append(body[:4] + body[8:size])
+        body = body[size:]
+    assert len(found) == count
+    return found
+
+
+SAMPLE = json.loads((TOP / "bundles/busybox/config.json").read_text())
+OWN = [{}, {"env": None}, {"env": ["A=0", "B=0", "A=1", "PATH=/p", "HOME="]}, {"cwd": "/tmp"},
+       {"user": {"uid": 1000, "gid": 1001, "additionalGids": [5, 6], "umask": 18}}, {"noNewPrivileges": False}]
+WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)
+ID = st.integers(0, 70000)
+
+
+@pytest.fixture(scope="module")
+def fill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sources = [FRONT / f"{name}.c" for name in ("plan", "request", "exec", "files", "fill")]
+    return compile_c(tmp_path_factory.mktemp("fill") / "fill", [TOP / "tests/native/fill_template.c", *sources],
+                     f"-I{FRONT}", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+@pytest.mark.parametrize("own", OWN, ids=repr)
+@settings(max_examples=60, deadline=None, derandomize=True,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_filled_template_is_the_plan_that_python_compiles(fill: Path, tmp_path: Path, own: dict[str, Any],
+                                                            data: st.DataObject) -> None:
+    """Byte for byte, except for the numbers of the steps."""
+    args = [data.draw(WORD.filter(bool)), *data.draw(st.lists(WORD, max_size=4))]
+    names = st.sampled_from(["A", "B", "C", "PATH", "HOME", "X1"])
+    env = data.draw(st.lists(st.builds("{}={}".format, names, WORD), max_size=5))
+    user = data.draw(st.sampled_from(["", "0", "0:0", "{}", "{}:{}"])).format(data.draw(ID), data.draw(ID))
+    cwd = data.draw(st.sampled_from(["", "/", "/tmp", "/a b"]))
+    words = [word for entry in env for word in ("-e", entry)]
+    words += ["--cwd", cwd, "-u", user] if cwd or user else []
+    process = Process(tmp_path, **own)
+    made = process.filled(fill, "exec", *words, "c1", *args)
+    assert made and made == process.compiled(args, cwd=cwd, env=env, user=user)
+
+
+@pytest.mark.parametrize("words", [
+    "c1", "c1 ", "-e =1 c1 true", "-e A c1 true", "--cwd tmp c1 true", "-u x c1 true", "-u 1: c1 true", "-u :1 c1 true",
+    "-u 4294967295 c1 true", "-u 1:4294967295 c1 true", "-u -1 c1 true", "-u 1x c1 true", "-t c1 true",
+    "--process /p c1 true", "-- c1 true", "-dt c1 true", "-u 00000000000000000001 c1 true", "../c1 true",
+    "c1" + 3 * f" {'x' * 100_000}", "--pid-file a/../b c1 true"], ids=lambda words: words[:30])
+def test_what_the_front_does_not_fill_in(fill: Path, tmp_path: Path, words: str) -> None:
+    assert Process(tmp_path).filled(fill, "exec", *words.split(" ")) == []
+
+
+@pytest.mark.parametrize("count", [256, 257])
+def test_variables_that_do_not_fit(fill: Path, tmp_path: Path, count: int) -> None:
+    words = [word for number in range(count) for word in ("-e", f"V{number}=1")]
+    assert bool(Process(tmp_path).filled(fill, "exec", *words, "c1", "true")) == (count <= 256)
+
+
 @pytest.fixture(scope="module")
 def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = [TOP / "tests/native/fuzz_life.c", FRONT / "plan.c", FRONT / "request.c", FRONT / "exec.c",
-               FRONT / "files.c"]
+               FRONT / "files.c"]   # and fill.c, which it includes
     return compile_c(tmp_path_factory.mktemp("fuzz") / "fuzz", sources, f"-I{FRONT}",
                      "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", compiler="clang")
 
@@ -91,8 +201,10 @@ def test_the_fuzz_target_survives(fuzz: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     (corpus / "plan").write_bytes(plan())
+    (corpus / "template").write_bytes(Process(tmp_path).template)
     for number, words in enumerate(("--root\0/r\0state\0c1\0", "kill\0-a\0c1\0SIGKILL\0", "ps\0-f=json\0c1\0",
-                                    "--log\0/l\0--log-format\0json\0delete\0--force\0c1\0", "list\0-q\0")):
+                                    "--log\0/l\0--log-format\0json\0delete\0--force\0c1\0", "list\0-q\0",
+                                    "exec\0-e\0A=2\0--cwd\0/x\0-u5:6\0--user=7\0-d\0c1\0sh\0-c\0")):
         (corpus / f"words{number}").write_bytes(words.encode())
     done = subprocess.run([fuzz, "-rss_limit_mb=0", "-runs=20000", "-max_len=8192", "-seed=1", corpus],
                           capture_output=True, text=True, cwd=tmp_path, check=False)

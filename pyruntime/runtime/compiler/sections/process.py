@@ -39,7 +39,7 @@ IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3
 
 KEEP_UMASK = -1   # the umask step: keep the umask of the runtime's caller
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def emit(setup: Setup) -> Iterator[Step]:
@@ -101,15 +101,8 @@ def _limits(setup: Setup) -> Iterator[Step]:
                    value=IO_CLASSES[priority.get("class")] << 13 | priority.get("priority", 0))
 
 
-def candidates(name: str, env: list[str]) -> list[str]:
-    """The paths that execvp(3) tries for ``name`` with the PATH of ``env``."""
-    if "/" in name:
-        return [name]
-    path = _DEFAULT_PATH
-    for entry in env:
-        if entry.startswith("PATH="):
-            path = entry[5:]
-    return [f"{directory or '.'}/{name}" for directory in path.split(":")]
+def _search_path(env: list[str]) -> str:
+    return next((entry[5:] for entry in env if entry.startswith("PATH=")), DEFAULT_PATH)
 
 
 def _program(setup: Setup) -> Iterator[Step]:
@@ -128,7 +121,7 @@ def _program(setup: Setup) -> Iterator[Step]:
     yield from _user(setup)
     yield step("process", "chdir", process["cwd"].where, path=cwd)
     yield step("process", "find_executable", process["args"].where + "[0]", label=args[0], name=args[0],
-               candidates=candidates(args[0], env))
+               path=_search_path(env))
     yield from _wait(setup)
     yield from _labels(setup)
     if process.get("noNewPrivileges", False):

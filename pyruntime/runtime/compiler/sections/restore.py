@@ -56,7 +56,7 @@ def emit(setup: Setup) -> Iterator[Step]:
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP))
     yield from _staged(setup)
     yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,
-               candidates=[revived.program])
+               path="")
     # CRIU's descriptors: 3 is the socket of its requests, followed by those of the namespaces.
     yield step("seal", "prepare_exec", "criu", label=revived.program, args=[revived.program, "swrk", "3"],
                env=revived.environment, preserve=revived.descriptors)
