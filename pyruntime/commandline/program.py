@@ -30,6 +30,7 @@ class Program:
     ``hidden``     commands that are not listed in the help
     ``style``      how command lines are read, and the messages for wrong ones
     ``ahead``      modules that commands import when they need them, to be part of the program's snapshot
+    ``rehearsal``  a module whose ``rehearse``, with an empty directory, runs before the snapshot is taken; or ""
     ``sentences``  a message is one line unless a person reads it
     """
 
@@ -37,7 +38,7 @@ class Program:
 
     def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
                  context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = (), *,
-                 ahead: Sequence[str] = (), style: Style = RUNC) -> None:
+                 ahead: Sequence[str] = (), rehearsal: str = "", style: Style = RUNC) -> None:
         self.name = name
         self.about = about
         self.commands = commands
@@ -46,6 +47,7 @@ class Program:
         self.version = version
         self.hidden = hidden
         self.ahead = ahead
+        self.rehearsal = rehearsal
         self.style = style
 
     def overview(self) -> str:

@@ -20,6 +20,7 @@ import os
 import sys
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 
+from pyruntime.commandline.modules import load
 from pyruntime.system.installed import PACKAGE
 from pyruntime.system.locks import hold
 
@@ -42,6 +43,10 @@ def take(program: Program, file: str, usable: bool) -> NoReturn:
     from pyruntime.system import processes  # lazy: as above
 
     program.load_all()
+    if program.rehearsal and usable:
+        os.mkdir(f"{file}.rehearsal")
+        load(program.rehearsal).rehearse(f"{file}.rehearsal")
+        os.rmdir(f"{file}.rehearsal")
     processes.remember_interpreter()
     early = [module for module in NOT_BEFORE if module in sys.modules]
     if early:

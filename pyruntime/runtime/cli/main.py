@@ -116,5 +116,5 @@ class RuntimeProgram(Program):
 
 
 PROGRAM = RuntimeProgram("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", RuntimeContext, version,
-                         ahead=AHEAD)
+                         ahead=AHEAD, rehearsal="pyruntime.runtime.cli.rehearsal")
 main = PROGRAM.main
