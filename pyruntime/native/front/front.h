@@ -64,6 +64,7 @@ const char *default_root(void); /* NULL: Python determines it */
 int open_root(struct front *f);
 int open_container(struct front *f, const char *id);
 void close_container(struct front *f);
+void close_all(struct front *f); /* before Python takes over in this process: restore.c */
 /* The plan of the open container, checked; its memory is valid until the next call. */
 int read_plan(struct front *f, const char *name, struct plan *plan);
 
