@@ -13,7 +13,7 @@
 #define STACK_ROOM (8 * 1024 * 1024)      /* for the interpreter's stack to grow */
 
 /* A part of the interpreter's memory. `source` is the number of a file, or one of these: */
-enum { FROM_SNAPSHOT = -1, FROM_NOTHING = -2 };
+enum { FROM_SNAPSHOT = -1, FROM_NOTHING = -2, FROM_NOTHING_AS_IN_FORKS = -3 /* MADV_WIPEONFORK */ };
 struct region {
 	uint64_t address, size, offset;
 	int32_t source, protection;
