@@ -101,21 +101,13 @@ void restore(const char *path, char **arguments, char **environment)
 			 : "=a"(result)
 			 : "0"(SYS_arch_prctl), "D"(ARCH_SET_FS), "S"(view.head->thread)
 			 : "rcx", "r11", "memory");
+	if (result)
+		return; /* nothing has changed: a sandbox forbids it */
 	resume(&given);
 	__builtin_unreachable();
 }
 
 #else
-
-/* An interpreter would obey the variables of the dynamic linker (LD_PRELOAD of fakeroot, LD_LIBRARY_PATH). And where
- * the kernel has raised our privileges, it would run without those of a file (capabilities(7)). */
-static bool wanted(void)
-{
-	for (char **variable = environ; *variable; variable++)
-		if (!strncmp(*variable, "LD_", 3) || !strcmp(*variable, "PYRUNTIME_SNAPSHOT=off"))
-			return false;
-	return !getauxval(AT_SECURE);
-}
 
 void restore(const char *path, char **arguments, char **environment)
 {
