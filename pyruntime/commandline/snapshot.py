@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NOT_BEFORE = ("_random", "_ssl", "threading")
 SECONDS = 30   # for taking and trying, together 0.2 s on an idle machine
-ATTEMPTS = 2   # an address can be taken in one process of a thousand; a source can change meanwhile
+ATTEMPTS = 2   # an address is taken in one process of 2000; a source can change meanwhile
 PATIENCE = 24 * 3600   # s, before the next attempt after a failure
 SMALLEST = 256 * 1024   # bytes; what is smaller only says that there was a failure (SNAPSHOT_LIMIT)
 

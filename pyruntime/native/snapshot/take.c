@@ -374,13 +374,16 @@ static int write_snapshot(struct work *w, int fd, char **sources, bool usable)
 	return put_file(w, fd);
 }
 
+#define LARGEST_BLOCK (32 * 1024 * 1024) /* of the heap; the most that mallopt(3) permits */
+
 /* What must be known of this process, and set in it, before it is written. */
 static int prepare(void)
 {
 #ifdef __GLIBC__
 	/* A restored process has another heap (brk(2)), which does not end where the allocator believes: it must not
-	 * give back the end. It can grow: what the kernel refuses, the allocator maps. */
-	if (!mallopt(M_TRIM_THRESHOLD, -1))
+	 * give back the end. It can grow: what the kernel refuses, the allocator maps. One option fixes both limits,
+	 * which otherwise follow what a process frees; without the second, each buffer would be mapped anew. */
+	if (!mallopt(M_TRIM_THRESHOLD, -1) || !mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK))
 		return refuse("the allocator", "it cannot be told not to shrink the heap");
 	if (prctl(PR_GET_TID_ADDRESS, &thread.id) ||
 	    syscall(SYS_get_robust_list, 0, &thread.robust, &thread.robust_size))

@@ -36,6 +36,7 @@ print([fd for fd in range(3, 100) if os.path.exists(f"/proc/self/fd/{fd}")])
 """
 # Part of the snapshot: memory that is empty in a fork, and the end of a heap that the allocator would give back.
 BALLAST = """
+import _hashlib   # and with it OpenSSL, whose random generator must not be seeded yet
 import mmap
 PRIVATE = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 PRIVATE.madvise(18)   # MADV_WIPEONFORK
