@@ -12,7 +12,7 @@ from pyruntime import errors
 from pyruntime.commandline.log import LOG, safe
 from pyruntime.commandline.modules import load
 from pyruntime.commandline.parse import RUNC, Command, Parsed, Style, check_count, help_text, options, parse
-from pyruntime.errors import PyruntimeError, UsageError
+from pyruntime.errors import HostError, PyruntimeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ class Program:
             for member in getattr(command, "members", ()):
                 load(command.module_name(member))
         for module in self.ahead:
-            load(module)
+            try:
+                load(module)
+            except HostError:   # it needs what this host does not have (libseccomp), and says so to who uses it
+                continue
 
     def unknown(self, name: str, words: Sequence[str]) -> int:
         """Print that the command does not exist, with similar commands. Returns the exit status."""

@@ -18,6 +18,7 @@ import _signal  # type: ignore[import-not-found]
 import gc
 import os
 import sys
+import time
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 
 from pyruntime.commandline.modules import load
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
 
 NOT_BEFORE = ("_random", "_ssl", "threading")
 SECONDS = 30   # for taking and trying, together 0.2 s on an idle machine
+ATTEMPTS = 2   # an address is taken in one process of 30,000; a source can change meanwhile
+PATIENCE = 24 * 3600   # s, before the next attempt after a failure
+SMALLEST = 256 * 1024   # bytes; what is smaller only says that there was a failure (SNAPSHOT_LIMIT)
 
 
 def take(program: Program, file: str, usable: bool) -> NoReturn:
-    """Write a snapshot of a program with all its commands. The process ends with exit status 0, or 1 after printing
+    """Write a snapshot of a program with all its commands into a new directory, which was made before this process
+    started: its time tells which sources have changed since. The process ends with exit status 0, or 1 after printing
     what is missing; each restored process ends as its command."""
     from pyruntime.commandline.program import leave  # lazy: only in an interpreter that becomes a snapshot
     from pyruntime.native import _kernel  # type: ignore[attr-defined]  # lazy: as above
@@ -55,11 +60,13 @@ def take(program: Program, file: str, usable: bool) -> NoReturn:
     sources = [ffi.new("char[]", os.fsencode(source)) for source in sorted(_sources())]
     array = ffi.new("char *[]", [*sources, ffi.NULL])
     _use_streams()
+    _use_default_signals()
+    began = os.stat(os.path.dirname(file)).st_mtime_ns
     out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     os.fchmod(out, 0o644)   # for all users, whatever the umask of the installation
     gc.collect()
     gc.freeze()   # a collection would touch, and so copy, all pages of the snapshot
-    result = library.snapshot_take(out, array, usable)
+    result = library.snapshot_take(out, array, usable, began)
     if result == 1:
         _adopt(ffi, library)
         leave(program.main())
@@ -93,6 +100,13 @@ def _use_streams() -> None:
     sys.stderr = output(2, "backslashreplace")
 
 
+def _use_default_signals() -> None:
+    """Forget that our caller ignores signals (nohup): it is not the caller of a restored process."""
+    for signal in _signal.valid_signals():
+        if _signal.getsignal(signal) == _signal.SIG_IGN:
+            _signal.signal(signal, _signal.SIG_DFL)
+
+
 def _adopt(ffi: Any, library: Any) -> None:
     """Make the process that was restored its own: command line, environment, standard streams and signals, as the
     interpreter does when it starts."""
@@ -104,6 +118,7 @@ def _adopt(ffi: Any, library: Any) -> None:
         variable, sign, value = text.partition(b"=")
         if variable and sign:
             known[variable] = value
+    time.tzset()   # TZ, or /etc/localtime, which may have changed
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
@@ -132,32 +147,45 @@ def _strings(ffi: Any, array: Any) -> list[bytes]:
 
 def write(name: str, file: str) -> str:
     """Take a snapshot and try it: a process that is restored has to print the program's version. If that fails, the
-    file only says that there is none for this machine, until something changes. Returns the reason, or ""."""
+    file only says so: there is no other attempt until something changes, or a day has passed. Returns the reason, or
+    ""."""
     import shutil  # lazy: only when a snapshot is written
 
-    place = f"{file}.new"   # looks like an installation to the front: bin/NAME, libexec/NAME.snapshot
-    os.makedirs(place, exist_ok=True)
-    holder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = f"{file}.new"
+    directory = os.open(os.path.dirname(file), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        hold(holder, wait=False)
-        for part in ("bin", "libexec"):
-            shutil.rmtree(f"{place}/{part}", ignore_errors=True)   # of a process that was killed
-            os.mkdir(f"{place}/{part}")
-        taken = f"{place}/libexec/{name}.snapshot"
-        shutil.copy2(f"{PACKAGE}/native/front/front", f"{place}/bin/{name}")
-        problem = _run(*_taking(name, taken, "usable")) or _run(f"{place}/bin/{name}", "--version")
-        if problem:
-            shutil.rmtree(f"{place}/libexec")
-            os.mkdir(f"{place}/libexec")
-            if _run(*_taking(name, taken, "unusable")):
-                open(taken, "xb").close()   # not even that is possible here
-        os.rename(taken, file)
-        shutil.rmtree(place)
-        return problem
+        hold(directory, wait=False)
+        shutil.rmtree(place, ignore_errors=True)   # of a process that was killed
+        try:
+            return _write(name, file, place)
+        finally:
+            shutil.rmtree(place)
     except BlockingIOError:
-        return ""   # another process is writing it
+        return ""   # another process is writing here
     finally:
-        os.close(holder)
+        os.close(directory)
+
+
+def _write(name: str, file: str, place: str) -> str:
+    """The same, by way of a directory of our own. It looks like an installation to the front: bin/NAME,
+    libexec/NAME.snapshot."""
+    import shutil  # lazy: as above
+
+    taken = f"{place}/libexec/{name}.snapshot"
+    os.makedirs(f"{place}/bin")
+    shutil.copy2(f"{PACKAGE}/native/front/front", f"{place}/bin/{name}")
+    for _ in range(ATTEMPTS):
+        os.mkdir(f"{place}/libexec")
+        problem = _run(*_taking(name, taken, "usable")) or _run(f"{place}/bin/{name}", "--version", prints=name)
+        if not problem:
+            break
+        shutil.rmtree(f"{place}/libexec")
+    else:
+        os.mkdir(f"{place}/libexec")
+        if _run(*_taking(name, taken, "unusable")):
+            open(taken, "xb").close()   # not even that is possible here
+    os.rename(taken, file)
+    return problem
 
 
 def _taking(name: str, file: str, usable: str) -> list[str]:
@@ -166,16 +194,17 @@ def _taking(name: str, file: str, usable: str) -> list[str]:
     return [*own_program("commandline/__main__.py"), "snapshot", name, file, usable]
 
 
-def _run(*words: str) -> str:
-    """Run a program without an environment; return why it failed, or ""."""
+def _run(*words: str, prints: str = "") -> str:
+    """Run a program without an environment; return why it failed, or "". Our caller may ignore SIGCHLD: then all exit
+    statuses are 0 (subprocess), so that only what a program ``prints`` first tells that it has succeeded."""
     import subprocess  # lazy: only when a snapshot is written
 
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              env={}, timeout=SECONDS, check=False)
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env={}, timeout=SECONDS,
+                              check=False)
     except subprocess.TimeoutExpired:
         return f"{words[0]}: still running after {SECONDS} s"
-    if done.returncode == 0:
+    if done.returncode == 0 and done.stdout.startswith(prints.encode()):
         return ""
     return done.stderr.decode(errors="replace").strip() or f"{words[0]}: exit status {done.returncode}"
 
@@ -190,7 +219,9 @@ def renew(name: str, file: str) -> None:
     if os.path.exists(file):
         current = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if _kernel.lib.snapshot_is_current(current):
+            found = os.fstat(current)
+            again = found.st_size < SMALLEST and time.time() - found.st_mtime > PATIENCE
+            if _kernel.lib.snapshot_is_current(current) and not again:
                 return   # the front has tried: an address was taken, or the kernel refused
         finally:
             os.close(current)

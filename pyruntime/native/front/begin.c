@@ -12,9 +12,12 @@ extern char **arguments; /* main.c */
 
 /* Init has sent an unexpected report, or none: Python prints the error. It continues with our connection, because the
  * container cannot be started a second time. */
-static int leave_to_python(int connection)
+static int leave_to_python(struct front *f)
 {
 	char digits[24], variable[64];
+	int connection = f->connection;
+	f->connection = -1;
+	close_all(f);
 	if (fcntl(connection, F_SETFD, 0) ||
 	    !join(variable, sizeof variable, (const char *[]){"PYRUNTIME_BEGUN=", decimal(digits, connection), NULL}))
 		_exit(1);
@@ -40,7 +43,7 @@ int do_begin(struct front *f, const struct step_begin *a)
 		if (size == sizeof report)
 			memcpy(&kind, report, sizeof kind);
 		if (kind != REPORT_EXEC || recv(f->connection, report, sizeof report, 0) != size)
-			leave_to_python(f->connection);
+			leave_to_python(f);
 		ready = true;
 	}
 }

@@ -298,8 +298,10 @@ int carry_out(const struct request *request, int *exit_status)
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0)
 			return HAND_OVER;
-	if (open_log(request->log) || open_root(&f) || perform_request(&f))
+	if (open_log(request->log) || open_root(&f) || perform_request(&f)) {
+		close_all(&f);
 		return HAND_OVER;
+	}
 	if (request->verb == VERB_exec && !request->detach)
 		*exit_status = wait_for_process(launched_process(&f));
 	return flush();

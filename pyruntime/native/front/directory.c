@@ -47,6 +47,14 @@ void close_container(struct front *f)
 	*f = (struct front){.request = f->request, .root = f->root, .directory = -1, .connection = -1, .pidfd = -1};
 }
 
+void close_all(struct front *f)
+{
+	close_container(f);
+	if (f->root >= 0)
+		close(f->root);
+	f->root = -1;
+}
+
 int read_plan(struct front *f, const char *name, unsigned char data[PLAN_LARGEST], struct plan *plan)
 {
 	off_t size = 0;

@@ -75,6 +75,7 @@ const char *default_root(void); /* NULL: Python determines it */
 int open_root(struct front *f);
 int open_container(struct front *f, const char *id);
 void close_container(struct front *f);
+void close_all(struct front *f); /* before Python takes over in this process: restore.c */
 #define PLAN_LARGEST (1 << 18)
 /* A plan of the open container, checked, in the memory that is given. */
 int read_plan(struct front *f, const char *name, unsigned char data[PLAN_LARGEST], struct plan *plan);

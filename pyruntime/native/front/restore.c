@@ -1,4 +1,4 @@
-/* Restoring an interpreter from a snapshot: it has imported the modules of its command (decision 0023).
+/* Restoring an interpreter from a snapshot: it has imported the modules of its command (decision 0024).
  *
  * Whatever does not fit (another kernel or processor, a changed source, an address that is taken) means that the
  * command starts the interpreter instead. Until the last instruction of this file that is possible: nothing of this
@@ -8,7 +8,6 @@
 #include "../snapshot/fits.h"
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -33,12 +32,16 @@ static void read_ahead(int fd, uint64_t offset, uint64_t size)
 
 static bool map(const struct region *region, int fd)
 {
-	void *wanted = (void *)region->address;
+	void *place = (void *)region->address;
 	int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_ANONYMOUS | MAP_NORESERVE : 0);
+	if (region->source == GROWING_STACK)
+		flags |= MAP_GROWSDOWN;
 	if (fd >= 0 && region->size > LARGE)
 		read_ahead(fd, region->offset, region->size);
-	void *got = mmap(wanted, region->size, region->protection, flags, fd, fd < 0 ? 0 : (off_t)region->offset);
-	return got == wanted;
+	void *got = mmap(place, region->size, region->protection, flags, fd, fd < 0 ? 0 : (off_t)region->offset);
+	if (got != place)
+		return false;
+	return region->source != FROM_NOTHING_AS_IN_FORKS || !madvise(place, region->size, MADV_WIPEONFORK);
 }
 
 /* The regions from one file; of the snapshot itself, or from nothing, if `source` is negative. */
@@ -61,7 +64,8 @@ static bool map_file(const struct view *view, uint32_t number)
 
 static bool map_everything(const struct view *view, int fd)
 {
-	if (!map_regions(view, FROM_NOTHING, -1) || !map_regions(view, FROM_SNAPSHOT, fd))
+	if (!map_regions(view, GROWING_STACK, -1) || !map_regions(view, FROM_NOTHING_AS_IN_FORKS, -1) ||
+	    !map_regions(view, FROM_SNAPSHOT, fd))
 		return false;
 	for (uint32_t i = 0; i < view->head->files; i++)
 		if (view->file[i].mapped && !map_file(view, i))
@@ -84,12 +88,21 @@ static bool move_kernel_code(const struct snapshot *head)
 	return true;
 }
 
+/* An interpreter would obey the variables of the dynamic linker (LD_PRELOAD of fakeroot, LD_LIBRARY_PATH). And where
+ * the kernel has raised our privileges, it would run without those of a file (capabilities(7)). */
+static bool wanted(void)
+{
+	for (char **variable = environ; *variable; variable++)
+		if (!strncmp(*variable, "LD_", 3) || !strcmp(*variable, "PYRUNTIME_SNAPSHOT=off"))
+			return false;
+	return !getauxval(AT_SECURE);
+}
+
 void restore(const char *path, char **arguments, char **environment)
 {
 	static struct restored given;
 	struct view view;
-	const char *wanted = getenv("PYRUNTIME_SNAPSHOT");
-	int fd = wanted && !strcmp(wanted, "off") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	int fd = wanted() ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
 		return;
 	bool ready =
@@ -105,6 +118,8 @@ void restore(const char *path, char **arguments, char **environment)
 			 : "=a"(result)
 			 : "0"(SYS_arch_prctl), "D"(ARCH_SET_FS), "S"(view.head->thread)
 			 : "rcx", "r11", "memory");
+	if (result)
+		return; /* nothing has changed: a sandbox forbids it */
 	resume(&given);
 	__builtin_unreachable();
 }

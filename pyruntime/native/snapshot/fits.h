@@ -11,5 +11,5 @@ struct view {
 	const char *paths;
 };
 
-/* The snapshot in an open file, if it is complete, belongs to root or to us, and nothing has changed since. */
+/* The snapshot in an open file, if it is complete, its owner is trusted, and nothing has changed since. */
 bool snapshot_fits(int fd, struct view *out);

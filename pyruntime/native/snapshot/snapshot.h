@@ -10,10 +10,10 @@
 
 #define SNAPSHOT_MAGIC 0x31746f6873796e70 /* "pynshot1" */
 #define SNAPSHOT_LIMIT (256 * 1024)       /* bytes before the contents of regions */
-#define STACK_ROOM (8 * 1024 * 1024)      /* for the interpreter's stack to grow */
+#define STACK_ROOM (64 * 1024)            /* for the stack; it grows further at need (MAP_GROWSDOWN) */
 
 /* A part of the interpreter's memory. `source` is the number of a file, or one of these: */
-enum { FROM_SNAPSHOT = -1, FROM_NOTHING = -2 };
+enum { FROM_SNAPSHOT = -1, GROWING_STACK = -2, FROM_NOTHING_AS_IN_FORKS = -3 /* MADV_WIPEONFORK */ };
 struct region {
 	uint64_t address, size, offset;
 	int32_t source, protection;

@@ -4,6 +4,7 @@
 #include "fits.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,8 +129,9 @@ static _Noreturn void resume(const struct restored *given)
 
 /* Everything that is needed to write the file; not part of the snapshot. */
 struct work {
-	char maps[SNAPSHOT_LIMIT];
+	char maps[1 << 20];
 	size_t maps_size;
+	int64_t began; /* in ns: what has changed since may not be what was imported */
 	struct snapshot head;
 	struct region region[2048];
 	struct known_file file[2048];
@@ -139,16 +141,20 @@ struct work {
 	uint64_t contents; /* size of the contents so far */
 };
 
+#define MAPS "/proc/self/smaps"
+
 static int read_maps(struct work *w)
 {
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	int fd = open(MAPS, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return refuse("/proc/self/maps", strerror(errno));
+		return refuse(MAPS, strerror(errno));
 	ssize_t size;
 	while ((size = read(fd, w->maps + w->maps_size, sizeof w->maps - 1 - w->maps_size)) > 0)
 		w->maps_size += (size_t)size;
 	close(fd);
-	return size ? refuse("/proc/self/maps", "too long") : 0;
+	if (size < 0)
+		return refuse(MAPS, strerror(errno));
+	return w->maps_size == sizeof w->maps - 1 ? refuse(MAPS, "too long") : 0;
 }
 
 /* The number of a file, which is recorded with what stat(2) says of it. */
@@ -163,6 +169,8 @@ static int know(struct work *w, const char *path, bool mapped)
 	size_t size = strlen(path) + 1;
 	if (stat(path, &found))
 		return refuse(path, strerror(errno));
+	if (found.st_ctim.tv_sec * 1000000000LL + found.st_ctim.tv_nsec >= w->began)
+		return refuse(path, "changed while the snapshot was taken");
 	if (w->head.files == sizeof w->file / sizeof *w->file || w->head.paths + size > sizeof w->paths)
 		return refuse(path, "too many files");
 	memcpy(w->paths + w->head.paths, path, size);
@@ -203,7 +211,7 @@ static bool unchanged(struct work *w, const struct region *region, const char *p
 static int add_region(struct work *w, struct region region)
 {
 	if (w->head.regions == sizeof w->region / sizeof *w->region)
-		return refuse("/proc/self/maps", "too many regions");
+		return refuse(MAPS, "too many regions");
 	if (region.source == FROM_SNAPSHOT) {
 		region.offset = w->contents;
 		w->contents += region.size;
@@ -212,14 +220,56 @@ static int add_region(struct work *w, struct region region)
 	return 0;
 }
 
-/* One line of /proc/self/maps. */
-static int add_mapping(struct work *w, char *line)
+/* The vDSO or its data. */
+static int add_kernel_mapping(struct work *w, const struct region *region, const char *name)
+{
+	uint32_t i = 0;
+	while (i < 4 && w->head.kernel[i].size)
+		i++;
+	if (i == 4)
+		return refuse(name, "more mappings of the kernel than are known");
+	w->head.kernel[i].address = region->address;
+	w->head.kernel[i].size = region->size;
+	if (!strcmp(name, "[vdso]"))
+		w->head.kernel_code = region->address;
+	return 0;
+}
+
+/* The used part of the stack, which contains the address `here`, and room to grow. */
+static int add_stack(struct work *w, struct region region, uint64_t here)
+{
+	uint64_t used = (here - 16384) & ~(uint64_t)4095;
+	if (used > region.address) {
+		region.size -= used - region.address;
+		region.address = used;
+	}
+	struct region room = {.address = region.address - STACK_ROOM,
+			      .size = STACK_ROOM,
+			      .source = GROWING_STACK,
+			      .protection = region.protection};
+	return add_region(w, room) || add_region(w, region) ? -1 : 0;
+}
+
+static int add_file_mapping(struct work *w, struct region region, const char *path)
+{
+	if (strstr(path, " (deleted)"))
+		return refuse(path, "mapped, and deleted");
+	if (unchanged(w, &region, path)) {
+		region.source = know(w, path, true);
+		if (region.source < 0)
+			return -1;
+	}
+	return add_region(w, region);
+}
+
+/* One mapping: its first line, and its flags (proc_pid_smaps(5)). */
+static int add_mapping(struct work *w, char *line, const char *flags)
 {
 	unsigned long begin, end, offset;
 	char mode[5], *path = line;
 	int at = 0;
 	if (sscanf(line, "%lx-%lx %4s %lx %*s %*s %n", &begin, &end, mode, &offset, &at) < 4)
-		return refuse("/proc/self/maps", line);
+		return refuse(MAPS, line);
 	path += at;
 	uint64_t here = (uint64_t)__builtin_frame_address(0);
 	struct region region = {.address = begin,
@@ -230,46 +280,18 @@ static int add_mapping(struct work *w, char *line)
 					      (mode[2] == 'x' ? PROT_EXEC : 0)};
 	if (begin == (uint64_t)w || !strcmp(path, "[vsyscall]") || mode[0] != 'r')
 		return 0;
-	if (!strncmp(path, "[vvar", 5) || !strcmp(path, "[vdso]")) {
-		uint32_t i = 0;
-		while (i < 4 && w->head.kernel[i].size)
-			i++;
-		if (i == 4)
-			return refuse(path, "more mappings of the kernel than are known");
-		w->head.kernel[i].address = begin;
-		w->head.kernel[i].size = end - begin;
-		if (!strcmp(path, "[vdso]"))
-			w->head.kernel_code = begin;
-		return 0;
-	}
-	if (begin <= here && here < end) {
-		uint64_t used = (here - 16384) & ~(uint64_t)4095;
-		if (used < begin)
-			used = begin;
-		region = (struct region){.address = used - STACK_ROOM,
-					 .size = STACK_ROOM,
-					 .source = FROM_NOTHING,
-					 .protection = PROT_READ | PROT_WRITE};
-		if (add_region(w, region))
-			return -1;
-		return add_region(w, (struct region){.address = used,
-						     .size = end - used,
-						     .source = FROM_SNAPSHOT,
-						     .protection = PROT_READ | PROT_WRITE});
-	}
-	if (*path == '/') {
-		if (mode[3] == 's' && mode[1] == 'w')
-			return refuse(path, "memory shared with other processes");
-		if (strstr(path, " (deleted)"))
-			return refuse(path, "mapped, and deleted");
-		if (unchanged(w, &region, path)) {
-			region.source = know(w, path, true);
-			if (region.source < 0)
-				return -1;
-		}
-	} else if (mode[3] == 's') {
-		return refuse("/proc/self/maps", "memory shared with other processes");
-	}
+	if (!strncmp(path, "[vvar", 5) || !strcmp(path, "[vdso]"))
+		return add_kernel_mapping(w, &region, path);
+	if (mode[3] == 's' && (mode[1] == 'w' || *path != '/'))
+		return refuse(*path ? path : MAPS, "memory shared with other processes");
+	if (begin <= here && here < end)
+		return add_stack(w, region, here);
+	if (*path == '/')
+		return add_file_mapping(w, region, path);
+	/* The C library's random generator keeps its state in such memory, and seeds itself when it finds it empty, as
+	 * it is in a fork. Two processes with one state would draw the same numbers. */
+	if (strstr(flags, " wf"))
+		region.source = FROM_NOTHING_AS_IN_FORKS;
 	return add_region(w, region);
 }
 
@@ -327,11 +349,15 @@ static int add_mappings(struct work *w)
 {
 	if (read_maps(w))
 		return -1;
+	char *mapping = w->maps;
 	for (char *line = w->maps, *end; *line; line = end + 1) {
 		end = strchr(line, '\n');
 		*end = 0;
-		if (add_mapping(w, line))
+		if (strncmp(line, "VmFlags:", 8))
+			continue;
+		if (add_mapping(w, mapping, line))
 			return -1;
+		mapping = end + 1;
 	}
 	return 0;
 }
@@ -348,17 +374,37 @@ static int write_snapshot(struct work *w, int fd, char **sources, bool usable)
 	return put_file(w, fd);
 }
 
-int snapshot_take(int fd, char **sources, int usable)
+#define LARGEST_BLOCK (32 * 1024 * 1024) /* of the heap; the most that mallopt(3) permits */
+
+/* What must be known of this process, and set in it, before it is written. */
+static int prepare(void)
 {
+#ifdef __GLIBC__
+	/* A restored process has another heap (brk(2)), which does not end where the allocator believes: it must not
+	 * give back the end. It can grow: what the kernel refuses, the allocator maps. One option fixes both limits,
+	 * which otherwise follow what a process frees; without the second, each buffer would be mapped anew. */
+	if (!mallopt(M_TRIM_THRESHOLD, -1) || !mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK))
+		return refuse("the allocator", "it cannot be told not to shrink the heap");
 	if (prctl(PR_GET_TID_ADDRESS, &thread.id) ||
 	    syscall(SYS_get_robust_list, 0, &thread.robust, &thread.robust_size))
 		return refuse("the kernel", "CONFIG_CHECKPOINT_RESTORE is missing");
+	return 0;
+#else
+	return refuse("the C library", "only snapshots of glibc's memory can be restored");
+#endif
+}
+
+int snapshot_take(int fd, char **sources, int usable, int64_t began)
+{
+	if (usable && prepare())
+		return -1;
 	/* Between two pages without access, so that the kernel does not join it to a mapping of the interpreter. */
 	const size_t size = whole_pages(sizeof(struct work)), page = 4096;
 	char *place = mmap(NULL, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (place == MAP_FAILED || mprotect(place + page, size, PROT_READ | PROT_WRITE))
 		return refuse("no memory", strerror(errno));
 	struct work *w = (struct work *)(place + page);
+	w->began = began;
 	if (save_registers(&registers))
 		return 1;
 	int result = write_snapshot(w, fd, sources, usable);
@@ -368,9 +414,9 @@ int snapshot_take(int fd, char **sources, int usable)
 
 #else
 
-int snapshot_take(int fd, char **sources, int usable)
+int snapshot_take(int fd, char **sources, int usable, int64_t began)
 {
-	(void)fd, (void)sources, (void)usable;
+	(void)fd, (void)sources, (void)usable, (void)began;
 	return refuse("snapshots", "only on x86-64"); /* arm64 signs return addresses with a key of the process */
 }
 
