@@ -22,6 +22,6 @@ else:   # our dependencies are installed elsewhere: site finds them
     sys.path.insert(0, PACKAGES)
 
 from pyruntime.commandline.bytecode import run  # noqa: E402  only now it can be found
-from pyruntime.commandline.entry import COMMANDS  # noqa: E402
+from pyruntime.commandline.entry import MAIN  # noqa: E402
 
-run(COMMANDS[sys.argv[0]])
+run(MAIN[sys.argv[0]])

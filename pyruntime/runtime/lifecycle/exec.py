@@ -21,6 +21,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.replay import keep
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
@@ -45,13 +46,19 @@ class ExecRequest:
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
     ``key``            identifies equal requests (replay.py); b"": it is not replayed
+    ``console``        a connected socket that receives the master end of the pseudoterminal, instead of console_socket
+    ``streams``        the process's descriptors 0, 1 and 2, instead of those of its parent
+    ``parent``         the process that starts it and waits for it
+    ``on_pid``         called with the process's pid, before the command is executed
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
                  pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 stdin: bool = True, key: bytes = b"", warn: Callable[[str], None] = lambda text: None,
+                 stdin: bool = True, key: bytes = b"", console: _socket.socket | None = None,
+                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
+                 on_pid: Callable[[int], None] = lambda pid: None, warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
@@ -65,6 +72,10 @@ class ExecRequest:
         self.rootless = rootless
         self.stdin = stdin
         self.key = key
+        self.console = console
+        self.streams = streams
+        self.parent = parent
+        self.on_pid = on_pid
         self._warn = warn
         self.debug = debug
         self.options = options
@@ -90,7 +101,7 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     _check_terminal(terminal, request)
     check_descriptors(request.preserve_fds)
     if request.detached:
-        return ExecLaunch(container, record, config, request, None).run()
+        return ExecLaunch(container, record, config, request, request.console).run()
     return _in_foreground(container, record, config, request, terminal)
 
 
@@ -104,7 +115,7 @@ def _check_status(container: StateDirectory, record: StateRecord, request: ExecR
 
 
 def _check_terminal(terminal: bool, request: ExecRequest) -> None:
-    if request.detached and terminal and not request.console_socket:
+    if request.detached and terminal and not (request.console_socket or request.console):
         raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
                          " --console-socket, or leave out --tty")
     if request.console_socket and not (terminal and request.detached):
@@ -213,11 +224,11 @@ class ExecLaunch(Launch):
                 os.close(fd)
             self._close_window()
             raise
-        super().__init__(plan, fds, request.preserve_fds, request.debug)
+        super().__init__(plan, fds, request.preserve_fds, request.debug, request.streams, request.parent)
         # Without root, a launch has steps that the front does not support.
         key = b"" if self._window is not None or os.geteuid() else request.key
         self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, key)
-        self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
+        self.on_pid = request.on_pid
 
     def run(self) -> int:
         """Carry out the launch, and keep its plan, so that the front can carry out the same request next time."""
