@@ -217,13 +217,18 @@ class Runtime:
     def oom_kills(self, container_id: str) -> int:
         """How many processes of the container the OOM killer has killed, even if the container has stopped. 0 if
         nothing counts them (no memory controller, or no cgroup). Raises NoSuchContainer."""
-        from pyruntime.runtime.cgroups.oom import kills  # lazy: as in run
+        return self.oom_counters(container_id).get("oom_kill", 0)
+
+    def oom_counters(self, container_id: str) -> dict[str, int]:
+        """The numbers of memory.oom_control (cgroup v1) or memory.events (v2), by the kernel's names; empty if nothing
+        counts. Raises NoSuchContainer."""
+        from pyruntime.runtime.cgroups.oom import counters  # lazy: as in run
 
         record = StateDirectory(self.root, container_id).read()
         try:
-            return kills(record.cgroup)
+            return counters(record.cgroup)
         except OSError:
-            return 0
+            return {}
 
     def oom_counter(self, container_id: str) -> OomCounter:
         """A counter of the container's OOM kills from now on, for a caller that polls. Raises NoSuchContainer, OSError.

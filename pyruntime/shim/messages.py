@@ -111,7 +111,8 @@ METRICS_1 = Table(
                   throttling=(2, Table(**_numbers("periods", "throttledPeriods", "throttledTime"))))),
     memory=(4, Table(**_numbers(*MEMORY_STAT_1), usage=(33, _USAGE_1), swap=(34, _USAGE_1),
                      kernel=(35, _USAGE_1), kernelTCP=(36, _USAGE_1))),
-    blkio=(5, Table(**{name: (number, Many(_BLKIO_ENTRY)) for number, name in enumerate(BLKIO, 1)})))
+    blkio=(5, Table(**{name: (number, Many(_BLKIO_ENTRY)) for number, name in enumerate(BLKIO, 1)})),
+    memory_oom_control=(9, Table(**_numbers("oom_kill_disable", "under_oom", "oom_kill"))))
 
 # io.containerd.cgroups.v2.Metrics; the names of memory.stat, from number 1 on
 MEMORY_STAT_2 = (

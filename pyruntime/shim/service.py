@@ -471,7 +471,8 @@ class Service:
         """Stats."""
         call.init()
         try:
-            return {"stats": metrics(call.task.runtime.stats(call.task.id))}
+            runtime = call.task.runtime
+            return {"stats": metrics(runtime.stats(call.task.id), runtime.oom_counters(call.task.id))}
         except StateError as error:
             raise CallError(NOT_FOUND, f"cgroup does not exist: {error.sentence}: not found") from None
 

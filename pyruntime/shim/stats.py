@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def metrics(stats: dict[str, Any]) -> dict[str, Any]:
-    """An Any with the message of the host's cgroup version, which the client expects."""
+def metrics(stats: dict[str, Any], oom: dict[str, int]) -> dict[str, Any]:
+    """An Any with the message of the host's cgroup version, which the client expects. ``stats`` and ``oom`` are what
+    Runtime.stats and Runtime.oom_counters return."""
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        return {"type_url": "io.containerd.cgroups.v2.Metrics", "value": messages.METRICS_2.encode(_second(stats))}
-    return {"type_url": "io.containerd.cgroups.v1.Metrics", "value": messages.METRICS_1.encode(_first(stats))}
+        values = {**_second(stats), "memory_events": _only(oom, "low", "high", "max", "oom", "oom_kill")}
+        return {"type_url": "io.containerd.cgroups.v2.Metrics", "value": messages.METRICS_2.encode(values)}
+    values = {**_first(stats), "memory_oom_control": _only(oom, "oom_kill_disable", "under_oom", "oom_kill")}
+    return {"type_url": "io.containerd.cgroups.v1.Metrics", "value": messages.METRICS_1.encode(values)}
 
 
 def _only(values: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -57,7 +60,6 @@ def _second(stats: dict[str, Any]) -> dict[str, Any]:
                    "swap_limit": _difference(swap.get("limit", 0), of_memory.get("limit", 0))},
         "io": {"usage": _devices(stats["blkio"])},
         "hugetlb": [{"current": values.get("usage", 0), "pagesize": size} for size, values in stats["hugetlb"].items()],
-        "memory_events": {"max": of_memory.get("failcnt", 0)},
     }
 
 
