@@ -18,6 +18,7 @@ from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import Streams, Target, end_loggers, open_streams
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
 from pyruntime.system import sockets
+from pyruntime.system.files import read
 from pyruntime.system.json import decode
 from pyruntime.system.processes import send_signal, start_time
 
@@ -35,6 +36,8 @@ _CODES = ((NoSuchContainer, NOT_FOUND), (ContainerExists, ALREADY_EXISTS), (Stat
 _STATUS = {"creating": 1, "created": 1, "running": 2, "stopped": 3, "paused": 4}
 _DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's output; it takes 10 at most
 _LAST_EXECS = 10.0  # seconds for the processes of `exec` to end after init
+_STUB_NAME = b"pyruntime:init\n"   # of a process that has not executed its program: native/stub/stub.c
+_ORPHANED = 250     # its exit status when the server ended before that: native/stub/stub.h
 _IDS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 
 
@@ -107,23 +110,22 @@ class Service:
                 raise CallError(ALREADY_EXISTS, f"container {task.id}: already exists")
             if known and known.phase != ADDED:
                 return {"pid": known.pid}
-            if known:   # what a server that was killed has handed to the monitor
-                task.link.send(RELEASE, known.key)
             init = task.processes[""] = TaskProcess(
                 task.bundle, terminal=values["terminal"], stdin=values["stdin"], stdout=values["stdout"],
-                stderr=values["stderr"])
+                stderr=values["stderr"], **({"key": known.key} if known else {}))
         options = self._options(task, values["options"])
         with init.lock:
             try:
                 task.mark()
                 if call.again:
-                    self._destroy(task)
+                    self._remove(task)
                 task.save(init)
                 rootfs.mount(task.rootfs, values["rootfs"])
                 self._create(task, init, options)
             except BaseException as error:
                 try:
-                    self._destroy(task)
+                    self._let_go(task, init)
+                    self._remove(task)
                 except PyruntimeError as second:
                     error.add_note(str(second))
                 else:
@@ -163,7 +165,11 @@ class Service:
 
     def _open(self, task: Task, process: TaskProcess) -> tuple[Streams, tuple[_socket.socket, ...]]:
         target = Target(process.stdin, process.stdout, process.stderr, terminal=process.terminal, owner=task.owner)
-        streams = open_streams(target, {"CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": self._namespace})
+        # Of an attempt of a server that was killed: the key is the same.
+        task.link.send(RELEASE, process.key, flags=1)
+        # The client would take the end of this server for the end of the process, and close its FIFOs.
+        streams = open_streams(target, {"CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": self._namespace},
+                               lambda fd: task.link.send(HOLD, process.starting, fds=[fd]))
         process.loggers = streams.loggers
         return streams, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM) if process.terminal else ()
 
@@ -175,6 +181,7 @@ class Service:
         if streams.input:
             task.link.send(HOLD, process.key, flags=1, fds=streams.input)
         if not ours:
+            task.link.send(RELEASE, process.starting, flags=1)
             return
         master = sockets.receive_fd(ours[0])
         try:
@@ -182,15 +189,19 @@ class Service:
             task.link.send(TERMINAL, process.key, flags=len(source), fds=[master, streams.child[1], *source])
         finally:
             os.close(master)
+        task.link.send(RELEASE, process.starting, flags=1)
         if process.size:
             self._resize(task, process, *process.size)
 
-    def _destroy(self, task: Task) -> None:
+    def _remove(self, task: Task) -> None:
         """Remove what is left of a container whose creation failed."""
         task.runtime.delete(task.id, force=True)
         rootfs.unmount(task.rootfs)
-        if task.init:
-            task.link.send(RELEASE, task.init.key)
+
+    def _let_go(self, task: Task, process: TaskProcess) -> None:
+        """Let the monitor close what it holds for a process that could not be started."""
+        task.link.send(RELEASE, process.starting, flags=1)
+        task.link.send(RELEASE, process.key, flags=1)
 
     # --- start -------------------------------------------------------------------------------------------------------
 
@@ -227,10 +238,11 @@ class Service:
             raise CallError(FAILED_PRECONDITION, f"exec {process.exec_id}: already started")
         if init.end is not None:
             raise CallError(FAILED_PRECONDITION, f"container {task.id} init process is not running")
-        if not (call.again and process.pid):
+        if not (call.again and self._has_begun(task, process)):
             try:
                 self._exec(task, process)
             except BaseException as error:
+                self._let_go(task, process)
                 end_loggers(process.loggers, patience=0)
                 task.finish(process, 255, time.time_ns())
                 raise _failed("exec", error) from None
@@ -238,7 +250,21 @@ class Service:
                              pid=process.pid)
         process.phase = STARTED
         task.save(process)
+        self.settle(task, process)   # which has waited for its start
         return {"pid": process.pid}
+
+    def _has_begun(self, task: Task, process: TaskProcess) -> bool:
+        """Whether a server that was killed has started the program. Its process ends by itself if it has not."""
+        deadline = time.monotonic() + _LAST_EXECS
+        while process.pid and process.end is None and time.monotonic() < deadline:
+            if _name(process.pid) != _STUB_NAME:
+                return True
+            time.sleep(0.002)
+        if process.end is not None and process.end.status == _ORPHANED:
+            task.parent.forget(process.end)
+            with task.changed:
+                process.end, process.pid = None, 0
+        return bool(process.pid)
 
     def _exec(self, task: Task, process: TaskProcess) -> None:
         spec = decode(process.spec.encode(), "process")
@@ -255,9 +281,6 @@ class Service:
         try:
             task.runtime.exec(task.id, process=spec, detach=True, console=ours[1] if ours else None,
                               streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid)
-        except BaseException:
-            task.link.send(RELEASE, process.key)
-            raise
         finally:
             _close(streams, ours)
 
@@ -287,16 +310,13 @@ class Service:
         """Announce the end of a process: after its start, and the end of init after those of all others."""
         with process.lock:   # held by a start in progress
             end = process.end
-            if end is None or process.finished:
+            if end is None or process.finished or (process.exec_id and process.phase == ADDED):
                 return
             if not process.exec_id:
                 self._end_others(task)
-            if not end.key:   # no server before this one has announced it
-                if process.pid:
-                    self._events.publish(
-                        task.link, "/tasks/exit", container_id=task.id, id=process.exec_id or task.id,
-                        pid=process.pid, exit_status=end.status, exited_at=messages.moment(end.time))
-                task.link.send(BIND, end.serial, struct.pack("=Q", process.key))
+            self._events.publish(task.link, "/tasks/exit", container_id=task.id, id=process.exec_id or task.id,
+                                 pid=process.pid, exit_status=end.status, exited_at=messages.moment(end.time))
+            task.link.send(BIND, end.serial, struct.pack("=Q", process.key))
             task.finish(process, end.status, end.time)
 
     def _end_others(self, task: Task) -> None:
@@ -500,6 +520,13 @@ def _failed(verb: str, error: BaseException) -> BaseException:
         notes = "".join(f"; and while cleaning up: {note}" for note in getattr(error, "__notes__", ()))
         return CallError(call_error(error).code, f"OCI runtime {verb} failed: {error.sentence}{notes}")
     return error
+
+
+def _name(pid: int) -> bytes:
+    try:
+        return read(f"/proc/{pid}/comm")
+    except OSError:   # it has ended
+        return _STUB_NAME
 
 
 def _close(streams: Streams, ours: tuple[_socket.socket, ...]) -> None:

@@ -35,11 +35,17 @@ class Streams:
     ``loggers``       pid and start time of each program of ``binary://``
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opened: Callable[[int], None]) -> None:
+        self._opened = opened
         self.child: list[int] = []
         self.held: list[int] = []
         self.input: list[int] = []
         self.loggers: list[list[int]] = []
+
+    def add(self, fd: int) -> None:
+        """Add the next descriptor of the process."""
+        self.child.append(fd)
+        self._opened(fd)
 
     def close(self) -> None:
         """Close our copies; the process and the monitor have theirs."""
@@ -60,12 +66,13 @@ class Target:
         self.owner = owner
 
 
-def open_streams(target: Target, environment: dict[str, str]) -> Streams:
-    """Open the streams; ``environment`` is that of a logger. Raises HostError, UsageError: then nothing is left open.
-    """
-    streams = Streams()
+def open_streams(target: Target, environment: dict[str, str], opened: Callable[[int], None] = lambda fd: None
+                 ) -> Streams:
+    """Open the streams; ``environment`` is that of a logger, ``opened`` is called with each descriptor for the process
+    as soon as it is open. Raises HostError, UsageError: then nothing is left open."""
+    streams = Streams(opened)
     try:
-        streams.child.append(_input(target, streams))
+        streams.add(_input(target, streams))
         scheme = urlsplit(target.stdout).scheme if "://" in target.stdout else ""
         if scheme not in _SCHEMES:
             raise UsageError(f'unknown STDIO scheme "{scheme}": use fifo, file or binary')
@@ -104,7 +111,7 @@ def _input(target: Target, streams: Streams) -> int:
 
 def _fifos(target: Target, streams: Streams, _environment: dict[str, str]) -> None:
     for uri in (target.stdout, "" if target.terminal else target.stderr):
-        streams.child.append(_output(_path(uri), streams))
+        streams.add(_output(_path(uri), streams))
 
 
 def _output(path: str, streams: Streams) -> int:
@@ -134,7 +141,7 @@ def _files(target: Target, streams: Streams, _environment: dict[str, str]) -> No
     path = _path(target.stdout)
     os.makedirs(os.path.dirname(path) or "/", 0o755, exist_ok=True)
     for _ in range(2):   # both outputs append to one file
-        streams.child.append(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        streams.add(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
 def _binary(target: Target, streams: Streams, environment: dict[str, str]) -> None:
@@ -145,7 +152,8 @@ def _binary(target: Target, streams: Streams, environment: dict[str, str]) -> No
     words = [program, *(word for pair in parse_qsl(uri.query, keep_blank_values=True) for word in pair)]
     pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
     readers, writers = [pipe[0] for pipe in pipes], [pipe[1] for pipe in pipes]
-    streams.child += writers[:2]
+    for fd in writers[:2]:
+        streams.add(fd)
     given = [readers[0], readers[1], writers[2]]
     try:
         above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in given]   # they may be 3 to 5 themselves

@@ -33,7 +33,8 @@ ADDED, CREATED, STARTED = "added", "created", "started"
 class TaskProcess:
     """A process of a task: init, or one of `exec`.
 
-    ``key``       identifies the process to the monitor
+    ``key``       identifies the process to the monitor, an even number; ``starting``, the odd number after it, what the
+                  monitor holds until the process has its streams
     ``end``       its exit, as soon as the monitor has reported it
     ``finished``  whether the exit was announced, and waiters are answered
     ``status``, ``exited_at``   of a process that is finished
@@ -43,7 +44,7 @@ class TaskProcess:
 
     def __init__(self, bundle: str, **values: Any) -> None:
         self._bundle = bundle
-        self.key: int = time.time_ns()
+        self.key: int = time.time_ns() << 1
         self.exec_id: str = ""
         self.pid: int = 0
         self.started: int = 0   # start time
@@ -64,6 +65,11 @@ class TaskProcess:
         self.status = 0
         self.exited_at = 0
         self.waiters: list[Callable[[], None]] = []
+
+    @property
+    def starting(self) -> int:
+        """See ``key``."""
+        return self.key | 1
 
     @property
     def file(self) -> str:
@@ -147,7 +153,10 @@ class Task:
     def mark(self) -> None:
         """Let the `delete` program find the container."""
         self.unmark()
-        os.symlink(f"{self.root}/{self.id}", f"{self.bundle}/state")
+        try:
+            os.symlink(f"{self.root}/{self.id}", f"{self.bundle}/state")
+        except OSError as error:   # containerd has removed the bundle meanwhile
+            raise PyruntimeError(f'cannot write "{self.bundle}/state": {error.strerror}') from None
 
     def unmark(self) -> None:
         """There is no container any more."""
@@ -171,8 +180,11 @@ class Task:
             for process in self.processes.values():
                 if process.key == end.key or (not end.key and process.pid == end.pid and process.end is None):
                     process.end = end
+                    if end.key:   # another server has announced it
+                        process.status, process.exited_at, process.finished = end.status, end.time, True
+                    else:
+                        self._settle(self, process)
                     self.changed.notify_all()
-                    self._settle(self, process)
                     return True
         return False
 

@@ -230,7 +230,10 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 		close_stdin(head->number);
 		break;
 	case RELEASE:
-		release(head->number);
+		if (head->flags & 1)
+			abandon(head->number);
+		else
+			release(head->number);
 		break;
 	case QUIT:
 		quit();

@@ -79,9 +79,9 @@ int monitor(const struct options *options, const char *path, int listener)
 				;
 			reap();
 		}
+		link_turn(entries[1].revents);
 		streams_turn(entries + 2 + of_clients, of_streams);
 		clients_turn(entries + 2, of_clients);
-		link_turn(entries[1].revents);
 	}
 	unlink(path);
 	return 0;

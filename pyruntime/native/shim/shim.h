@@ -62,7 +62,8 @@ enum kind {
 	TERMINAL = 't',  /* number: key; fds: the master, the FIFO of output, and with flags 1 that of input */
 	RESIZE = 'w',    /* number: key; payload: struct winsize */
 	CLOSE_STDIN = 'c', /* number: key */
-	RELEASE = 'r',     /* number: key; close everything that is held, once the terminal's output is copied */
+	RELEASE = 'r', /* number: key; close everything that is held, once the terminal's output is copied; flags 1: at
+			  once, and without an answer */
 	QUIT = 'z',
 };
 
@@ -108,6 +109,7 @@ void terminal_add(uint64_t key, int master, int out, int in);
 void terminal_resize(uint64_t key, const void *size, size_t length);
 void close_stdin(uint64_t key);
 void release(uint64_t key);
+void abandon(uint64_t key); /* release at once, and tell nobody */
 size_t streams_poll(struct pollfd *entries, size_t room);
 void streams_turn(const struct pollfd *entries, size_t count);
 size_t streams_count(void);

@@ -90,7 +90,7 @@ void terminal_add(uint64_t key, int master, int out, int in)
 		shut(&master), shut(&out), shut(&in);
 		return;
 	}
-	*made = (struct terminal){.key = key, .master = master, .out = out, .in = in};
+	*made = (struct terminal){.entries = (size_t)-1, .key = key, .master = master, .out = out, .in = in};
 	nonblocking(master);
 	nonblocking(out);
 	nonblocking(in);
@@ -182,10 +182,15 @@ static void end_terminal(uint64_t key)
 		}
 }
 
-static void finish_release(uint64_t key)
+void abandon(uint64_t key)
 {
 	end_terminal(key);
 	let_go(key, false);
+}
+
+static void finish_release(uint64_t key)
+{
+	abandon(key);
 	link_send(CLOSED, 0, key, NULL, 0);
 }
 
