@@ -103,9 +103,11 @@ class Runtime:
             parent=parent, pivot=pivot, new_keyring=new_keyring))
         return self.state(container_id)
 
-    def start(self, container_id: str) -> None:
-        """Start the program of a created container. Raises StateError, StepError, HookError."""
-        start(self.root, container_id)
+    def start(self, container_id: str, *, keep: Callable[[int], None] = lambda fd: None) -> None:
+        """Start the program of a created container. ``keep`` is called with the descriptor of the connection to init:
+        while another process has it open, init is not disturbed by the end of this one. Raises StateError, StepError,
+        HookError."""
+        start(self.root, container_id, keep=keep)
 
     def run(self, container_id: str, bundle: str | os.PathLike[str], *, detach: bool = False, keep: bool = False,
             preserve_fds: int = 0) -> int:
@@ -123,15 +125,16 @@ class Runtime:
              capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
              detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
              preserve_fds: int = 0, stdin: bool = True, console: socket | None = None, streams: Sequence[int] = (),
-             parent: Parent = THIS_PROCESS, on_pid: Callable[[int], None] = lambda pid: None) -> int:
+             parent: Parent = THIS_PROCESS, on_pid: Callable[[int], None] = lambda pid: None,
+             keep: Callable[[int], None] = lambda fd: None) -> int:
         """Run a command in a created or running container, and return its exit status, 128 + N when signal N killed it.
         With ``detach``, return the pid: the process is a child of this process, which has to wait for it.
 
         ``args`` is the command and its arguments, and the options after it change what the container's own process has:
         ``gids`` are added to the container's supplementary groups, ``groups`` replaces them. Alternatively ``process``
         is a whole process object (config.md#process). ``console``, ``streams`` and ``parent`` are as for `create`;
-        ``on_pid`` is called with the pid before the command is executed. Signals are forwarded if the main thread
-        waits; without ``stdin`` the terminal gets no input, and the third SIGINT or SIGTERM raises Interrupted.
+        ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`. Signals are
+        forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
         from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run
@@ -142,7 +145,8 @@ class Runtime:
         return execute(self.root, container_id, ExecRequest(
             args, process=process or "", cgroup=cgroup, detached=detach, ignore_paused=ignore_paused,
             console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
-            stdin=stdin, console=console, streams=streams, parent=parent, on_pid=on_pid, warn=self.warn, **options))
+            stdin=stdin, console=console, streams=streams, parent=parent, on_pid=on_pid, keep=keep,
+            warn=self.warn, **options))
 
     def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
                    **options: Any) -> None:

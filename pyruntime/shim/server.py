@@ -64,11 +64,20 @@ class Server:
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def log(self, text: str) -> None:
-        """Write a line for containerd's log."""
-        try:
-            os.write(2, f"pyruntime shim, namespace {self._namespace}: {text}\n".encode())
-        except OSError:
-            return   # the bundle of the monitor that started this server is gone, and its FIFO with it
+        """Write a line to containerd's log: through the FIFO of any bundle; containerd reads it as long as the task
+        exists."""
+        line = f"pyruntime shim, namespace {self._namespace}: {text}\n".encode()
+        bundles = [monitor.task.bundle for monitor in list(self._monitors.values()) if monitor.task]
+        for path in ("/dev/stderr", *(f"{bundle}/log" for bundle in bundles)):
+            try:
+                fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    os.write(fd, line)
+                finally:
+                    os.close(fd)
+            except OSError:   # the task is gone, and the reader of its FIFO
+                continue
+            return
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ _CODES = ((NoSuchContainer, NOT_FOUND), (ContainerExists, ALREADY_EXISTS), (Stat
           (UsageError, INVALID))
 _STATUS = {"creating": 1, "created": 1, "running": 2, "stopped": 3, "paused": 4}
 _DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's output; it takes 10 at most
+_MOMENT = 0.05      # seconds in which a process reads a request, or executes its program, ordinarily
+_PATIENCE = 10.0    # seconds for the same, at most
 _LAST_EXECS = 10.0  # seconds for the processes of `exec` to end after init
 _STUB_NAME = b"pyruntime:init\n"   # of a process that has not executed its program: native/stub/stub.c
 _ORPHANED = 250     # its exit status when the server ended before that: native/stub/stub.h
@@ -160,6 +162,8 @@ class Service:
             self._hand_streams(task, init, streams, ours)
             task.known(init, state.pid, start_time(state.pid))
             task.save(init)
+            # Not before: if this server ends here, another one begins again.
+            task.link.send(RELEASE, init.starting, flags=1)
         finally:
             _close(streams, ours)
 
@@ -181,7 +185,6 @@ class Service:
         if streams.input:
             task.link.send(HOLD, process.key, flags=1, fds=streams.input)
         if not ours:
-            task.link.send(RELEASE, process.starting, flags=1)
             return
         master = sockets.receive_fd(ours[0])
         try:
@@ -189,7 +192,6 @@ class Service:
             task.link.send(TERMINAL, process.key, flags=len(source), fds=[master, streams.child[1], *source])
         finally:
             os.close(master)
-        task.link.send(RELEASE, process.starting, flags=1)
         if process.size:
             self._resize(task, process, *process.size)
 
@@ -200,8 +202,8 @@ class Service:
 
     def _let_go(self, task: Task, process: TaskProcess) -> None:
         """Let the monitor close what it holds for a process that could not be started."""
-        task.link.send(RELEASE, process.starting, flags=1)
-        task.link.send(RELEASE, process.key, flags=1)
+        for key in (process.connection, process.starting, process.key):
+            task.link.send(RELEASE, key, flags=1)
 
     # --- start -------------------------------------------------------------------------------------------------------
 
@@ -219,16 +221,27 @@ class Service:
             if call.again:
                 return {"pid": init.pid}
             raise CallError(FAILED_PRECONDITION, "cannot start a container that has been started")
-        if not call.again or task.runtime.state(task.id).status == "created":
+        if not call.again or not self._init_has_begun(task, init):
             self._watch(task)
             try:
-                task.runtime.start(task.id)
+                task.runtime.start(task.id, keep=lambda fd: task.link.send(HOLD, init.connection, fds=[fd]))
             except PyruntimeError as error:
                 raise _failed("start", error) from None
+            finally:
+                task.link.send(RELEASE, init.connection, flags=1)
         self._events.publish(task.link, "/tasks/start", container_id=task.id, pid=init.pid)
         init.phase = STARTED
         task.save(init)
         return {"pid": init.pid}
+
+    def _init_has_begun(self, task: Task, init: TaskProcess) -> bool:
+        """Whether a server that was killed has asked init to start the program; then wait until it is executed."""
+        time.sleep(_MOMENT)   # init may not have read the request yet
+        begun = task.runtime.state(task.id).status != "created"
+        if begun:
+            _await_program(init, _PATIENCE)
+        task.link.send(RELEASE, init.connection, flags=1)
+        return begun
 
     def _start_exec(self, call: Call, process: TaskProcess) -> dict[str, Any]:
         task, init = call.task, call.init()
@@ -250,21 +263,25 @@ class Service:
                              pid=process.pid)
         process.phase = STARTED
         task.save(process)
+        for key in (process.connection, process.starting):
+            task.link.send(RELEASE, key, flags=1)
         self.settle(task, process)   # which has waited for its start
         return {"pid": process.pid}
 
     def _has_begun(self, task: Task, process: TaskProcess) -> bool:
-        """Whether a server that was killed has started the program. Its process ends by itself if it has not."""
-        deadline = time.monotonic() + _LAST_EXECS
-        while process.pid and process.end is None and time.monotonic() < deadline:
-            if _name(process.pid) != _STUB_NAME:
-                return True
-            time.sleep(0.002)
+        """Whether a server that was killed has started the program. If it has not, the process ends when the monitor
+        closes the connection."""
+        if not process.pid:
+            return False
+        _await_program(process, _MOMENT)
+        task.link.send(RELEASE, process.connection, flags=1)
+        _await_program(process, _PATIENCE)
         if process.end is not None and process.end.status == _ORPHANED:
             task.parent.forget(process.end)
             with task.changed:
                 process.end, process.pid = None, 0
-        return bool(process.pid)
+            return False
+        return True
 
     def _exec(self, task: Task, process: TaskProcess) -> None:
         spec = decode(process.spec.encode(), "process")
@@ -280,7 +297,8 @@ class Service:
 
         try:
             task.runtime.exec(task.id, process=spec, detach=True, console=ours[1] if ours else None,
-                              streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid)
+                              streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid,
+                              keep=lambda fd: task.link.send(HOLD, process.connection, fds=[fd]))
         finally:
             _close(streams, ours)
 
@@ -522,11 +540,16 @@ def _failed(verb: str, error: BaseException) -> BaseException:
     return error
 
 
-def _name(pid: int) -> bytes:
-    try:
-        return read(f"/proc/{pid}/comm")
-    except OSError:   # it has ended
-        return _STUB_NAME
+def _await_program(process: TaskProcess, seconds: float) -> None:
+    """Wait until the process has executed its program, or has ended."""
+    deadline = time.monotonic() + seconds
+    while process.end is None and time.monotonic() < deadline:
+        try:
+            if read(f"/proc/{process.pid}/comm") != _STUB_NAME:
+                return
+        except OSError:   # it has ended
+            pass
+        time.sleep(0.002)
 
 
 def _close(streams: Streams, ours: tuple[_socket.socket, ...]) -> None:

@@ -33,8 +33,9 @@ ADDED, CREATED, STARTED = "added", "created", "started"
 class TaskProcess:
     """A process of a task: init, or one of `exec`.
 
-    ``key``       identifies the process to the monitor, an even number; ``starting``, the odd number after it, what the
-                  monitor holds until the process has its streams
+    ``key``       identifies the process to the monitor, and what the monitor holds until Delete
+    ``starting``  the same for what it holds until the process has been started: the process's own ends of its streams
+    ``connection``  the same for the connection over which the process is started
     ``end``       its exit, as soon as the monitor has reported it
     ``finished``  whether the exit was announced, and waiters are answered
     ``status``, ``exited_at``   of a process that is finished
@@ -44,7 +45,7 @@ class TaskProcess:
 
     def __init__(self, bundle: str, **values: Any) -> None:
         self._bundle = bundle
-        self.key: int = time.time_ns() << 1
+        self.key: int = time.time_ns() << 2
         self.exec_id: str = ""
         self.pid: int = 0
         self.started: int = 0   # start time
@@ -68,8 +69,13 @@ class TaskProcess:
 
     @property
     def starting(self) -> int:
-        """See ``key``."""
+        """See above."""
         return self.key | 1
+
+    @property
+    def connection(self) -> int:
+        """See above."""
+        return self.key | 2
 
     @property
     def file(self) -> str:

@@ -173,14 +173,20 @@ int link_patience(void)
 /* --- packets ---------------------------------------------------------------------------------------------------------
  */
 
+/* The server has ended. What it has sent before is still read: the end of the stream comes last. */
+static void break_link(void)
+{
+	buffer_free(&out);
+	shutdown(link_fd, SHUT_WR);
+}
+
 void link_send(enum kind kind, uint16_t flags, uint64_t number, const void *data, size_t length)
 {
 	struct head head = {.length = (uint32_t)length, .kind = (uint8_t)kind, .flags = flags, .number = number};
 	if (link_fd < 0)
 		return; /* a new server is told everything */
-	/* Errors are seen when the link is read. */
 	if (!buffer_put(&out, &head, sizeof head) || !buffer_put(&out, data, length) || buffer_send(&out, link_fd))
-		shutdown(link_fd, SHUT_RDWR);
+		break_link();
 }
 
 static uint64_t number_in(const unsigned char *payload, size_t length)
@@ -308,10 +314,8 @@ void link_turn(short events)
 			connect_link();
 		return;
 	}
-	if (events & POLLOUT && buffer_send(&out, link_fd)) {
-		link_down();
-		return;
-	}
+	if (events & POLLOUT && buffer_send(&out, link_fd))
+		break_link();
 	if (events & (POLLIN | POLLHUP | POLLERR) && !receive())
 		link_down();
 }

@@ -226,11 +226,15 @@ static int delete (struct options *options)
 		;
 	char socket[108];
 	if (socket_path(socket, options, options->id, "")) {
+		/* containerd has given up this monitor, if it still lives. */
+		static const unsigned char frame[10] = {[8] = TYPE_QUIT};
 		int fd = connect_to(socket);
 		if (fd < 0 && errno == ECONNREFUSED)
 			unlink(socket);
-		if (fd >= 0)
+		if (fd >= 0) {
+			(void)!write(fd, frame, sizeof frame);
 			close(fd);
+		}
 	}
 	respond(pid);
 	return 0;

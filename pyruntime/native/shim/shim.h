@@ -77,6 +77,8 @@ void link_wanted(void); /* a request has come: connect now */
 
 /* --- containerd's side: ttrpc ------------------------------------------------------------------------------------- */
 
+#define TYPE_QUIT 'q' /* not of ttrpc: the type of the frame by which `delete` ends a monitor that is left over */
+
 void clients_begin(int listener);
 size_t clients_poll(struct pollfd *entries, size_t room); /* how many entries were filled */
 void clients_turn(const struct pollfd *entries, size_t count);

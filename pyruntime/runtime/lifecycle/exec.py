@@ -50,6 +50,8 @@ class ExecRequest:
     ``streams``        the process's descriptors 0, 1 and 2, instead of those of its parent
     ``parent``         the process that starts it and waits for it
     ``on_pid``         called with the process's pid, before the command is executed
+    ``keep``           called after that with the descriptor of the connection to the process: while another process has
+                       it open, the process is not disturbed by the end of this one
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
@@ -58,7 +60,8 @@ class ExecRequest:
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
                  stdin: bool = True, key: bytes = b"", console: _socket.socket | None = None,
                  streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
-                 on_pid: Callable[[int], None] = lambda pid: None, warn: Callable[[str], None] = lambda text: None,
+                 on_pid: Callable[[int], None] = lambda pid: None,
+                 keep: Callable[[int], None] = lambda fd: None, warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
@@ -76,6 +79,7 @@ class ExecRequest:
         self.streams = streams
         self.parent = parent
         self.on_pid = on_pid
+        self.keep = keep
         self._warn = warn
         self.debug = debug
         self.options = options
@@ -229,6 +233,7 @@ class ExecLaunch(Launch):
         key = b"" if self._window is not None or os.geteuid() else request.key
         self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, key)
         self.on_pid = request.on_pid
+        self._keep_connection = request.keep
 
     def run(self) -> int:
         """Carry out the launch, and keep its plan, so that the front can carry out the same request next time."""
@@ -259,6 +264,7 @@ class ExecLaunch(Launch):
     def report(self, pid_file: str, pidfd_socket: str) -> None:
         """Report the process to the caller."""
         self.on_pid(self.init)
+        self._keep_connection(self._control.fileno())
         report_pid(self.init, pid_file, pidfd_socket, b"setns")
 
 

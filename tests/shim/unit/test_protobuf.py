@@ -13,8 +13,8 @@ from pyruntime.shim import messages
 from pyruntime.shim.protobuf import BOOL, BYTES, SIGNED, TEXT, UNSIGNED, Malformed, Many, Table
 
 INNER = Table(name=(1, TEXT), number=(16, UNSIGNED))
-WHOLE = Table(text=(1, TEXT), data=(2, BYTES), count=(3, UNSIGNED), signed=(4, SIGNED), flag=(5, BOOL), inner=(6, INNER),
-              many=(7, Many(INNER)), words=(8, Many(TEXT)), numbers=(9, Many(SIGNED)))
+WHOLE = Table(text=(1, TEXT), data=(2, BYTES), count=(3, UNSIGNED), signed=(4, SIGNED), flag=(5, BOOL),
+              inner=(6, INNER), many=(7, Many(INNER)), words=(8, Many(TEXT)), numbers=(9, Many(SIGNED)))
 _UNSIGNED = st.integers(0, (1 << 64) - 1)
 _SIGNED = st.integers(-(1 << 63), (1 << 63) - 1)
 _INNER = st.fixed_dictionaries({"name": st.text(), "number": _UNSIGNED})
