@@ -134,7 +134,8 @@ class Runtime:
         ``gids`` are added to the container's supplementary groups, ``groups`` replaces them. Alternatively ``process``
         is a whole process object (config.md#process). ``console``, ``streams`` and ``parent`` are as for `create`;
         ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`. Signals are
-        forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third SIGINT or SIGTERM raises Interrupted.
+        forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third SIGINT or
+        SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
         from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run

@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 from pyruntime.shim import messages
-from pyruntime.shim.link import CONFIRMED, EVENT, Link
+from pyruntime.shim.link import CONFIRMED, EVENT, MonitorLink
 from pyruntime.shim.protobuf import Malformed
 
 TYPE_CHECKING = False
@@ -37,14 +37,14 @@ class Publisher:
         self._address = address
         self._namespace = namespace
         self._log = log
-        self._queue: deque[tuple[Link, int, bytes]] = deque()
+        self._queue: deque[tuple[MonitorLink, int, bytes]] = deque()
         self._changed = threading.Condition()
         self._connection: _socket.socket | None = None
         self._stream = -1
         self._last = 0
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
-    def publish(self, link: Link, topic: str, **fields: Any) -> None:
+    def publish(self, link: MonitorLink, topic: str, **fields: Any) -> None:
         """Add an event to the queue; it is the monitor's before this returns."""
         name, table = messages.EVENTS[topic]
         now = time.time_ns()
@@ -57,13 +57,13 @@ class Publisher:
             self._queue.append((link, number, payload))
             self._changed.notify_all()
 
-    def again(self, link: Link, number: int, payload: bytes) -> None:
+    def again(self, link: MonitorLink, number: int, payload: bytes) -> None:
         """Add an event that another server has not published."""
         with self._changed:
             self._queue.append((link, number, payload))
             self._changed.notify_all()
 
-    def flush(self, link: Link, seconds: float) -> bool:
+    def flush(self, link: MonitorLink, seconds: float) -> bool:
         """Wait until the events of this monitor have been published; whether they were in time."""
         with self._changed:
             return self._changed.wait_for(lambda: all(entry[0] is not link for entry in self._queue), seconds)

@@ -39,7 +39,7 @@ class Packet:
         self.payload = payload
 
 
-class Exit:
+class ProcessExit:
     """The end of a process. ``status``: its exit status, 128 + N when signal N killed it; ``time``: ns since 1970."""
 
     __slots__ = ("key", "pid", "serial", "status", "time", "wait_status")
@@ -51,7 +51,7 @@ class Exit:
         self.status = 128 - code if code < 0 else code
 
 
-class Link:
+class MonitorLink:
     """One connection. Packets may be sent by any thread; one thread reads them."""
 
     def __init__(self, connection: _socket.socket) -> None:
@@ -102,12 +102,12 @@ class MonitorParent(Parent):
     ``claim`` is called with each exit; it returns whether the process is known. Other exits are kept for `wait`.
     """
 
-    def __init__(self, link: Link, claim: Callable[[Exit], bool]) -> None:
+    def __init__(self, link: MonitorLink, claim: Callable[[ProcessExit], bool]) -> None:
         self._link = link
         self._claim = claim
         self._changed = threading.Condition()
-        self._unclaimed: dict[int, Exit] = {}
-        self._claimed: dict[int, Exit] = {}   # the last of each pid
+        self._unclaimed: dict[int, ProcessExit] = {}
+        self._claimed: dict[int, ProcessExit] = {}   # the last of each pid
         self._answers: dict[int, SimpleQueue[int]] = {}
         self._last = 0
 
@@ -150,7 +150,7 @@ class MonitorParent(Parent):
                 return end.wait_status
             return self._claimed[pid].wait_status
 
-    def exited(self, end: Exit) -> None:
+    def exited(self, end: ProcessExit) -> None:
         """A process has ended."""
         with self._changed:
             if self._claim(end):
@@ -159,7 +159,7 @@ class MonitorParent(Parent):
                 self._unclaimed[end.pid] = end
             self._changed.notify_all()
 
-    def forget(self, end: Exit) -> None:
+    def forget(self, end: ProcessExit) -> None:
         """The exit of a known process is of no use any more."""
         with self._changed:
             if self._claimed.get(end.pid) is end:

@@ -25,13 +25,13 @@ def main() -> int:
 
 def _serve(path: str, namespace: str, address: str) -> int:
     """``path``: of the socket, which is descriptor 3; ``address``: of containerd."""
-    from pyruntime.shim.server import Server  # lazy: the other two need none of it
+    from pyruntime.shim.server import ShimServer  # lazy: the other two need none of it
 
     listener = _socket.socket(fileno=3)
     os.set_inheritable(3, False)
     os.chdir("/")
     events = os.environ.get("TTRPC_ADDRESS") or f"{address}.ttrpc"
-    Server(path, listener, namespace, events.removeprefix("unix://")).serve()
+    ShimServer(path, listener, namespace, events.removeprefix("unix://")).serve()
     return 0
 
 

@@ -19,7 +19,7 @@ from pyruntime.errors import PyruntimeError, words
 from pyruntime.shim import link as protocol
 from pyruntime.shim import messages
 from pyruntime.shim.events import Publisher
-from pyruntime.shim.link import Exit, Link, Packet
+from pyruntime.shim.link import MonitorLink, Packet, ProcessExit
 from pyruntime.shim.protobuf import Malformed
 from pyruntime.shim.service import INVALID, UNIMPLEMENTED, Call, CallError, Service, call_error
 from pyruntime.shim.task import ROOT, Task, TaskProcess
@@ -40,13 +40,13 @@ IDLE = 60.0   # seconds without a monitor, after which the server ends
 class Monitor:
     """A link and the task of its monitor. ``task`` is None until the monitor has introduced itself."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: MonitorLink) -> None:
         self.link = link
         self.task: Task | None = None
         self.oom: OomCounter | None = None
 
 
-class Server:
+class ShimServer:
     """The server that listens at ``path``; ``listener`` is its socket."""
 
     def __init__(self, path: str, listener: _socket.socket, namespace: str, events: str) -> None:
@@ -68,7 +68,7 @@ class Server:
         exists."""
         line = f"pyruntime shim, namespace {self._namespace}: {text}\n".encode()
         bundles = [monitor.task.bundle for monitor in list(self._monitors.values()) if monitor.task]
-        for path in ("/dev/stderr", *(f"{bundle}/log" for bundle in bundles)):
+        for path in (*(f"{bundle}/log" for bundle in bundles), "/dev/stderr"):
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 try:
@@ -133,7 +133,7 @@ class Server:
                 return
             connection = _socket.socket(fileno=fd)
             connection.setblocking(True)
-            self._monitors[connection.fileno()] = Monitor(Link(connection))
+            self._monitors[connection.fileno()] = Monitor(MonitorLink(connection))
             self._poll.register(connection, select.EPOLLIN)
 
     def _read(self, monitor: Monitor) -> None:
@@ -170,7 +170,7 @@ class Server:
         if packet.kind == protocol.REQUEST:
             self._request(monitor, task, packet)
         elif packet.kind == protocol.EXITED:
-            task.parent.exited(Exit(packet.payload))
+            task.parent.exited(ProcessExit(packet.payload))
         elif packet.kind == protocol.SPAWNED:
             task.parent.spawned(packet.number, packet.payload)
         elif packet.kind == protocol.CLOSED:
@@ -184,7 +184,7 @@ class Server:
             if task.init and task.init.end is None:
                 self._workers.run(lambda: self._watch(task))
 
-    def _hello(self, link: Link, packet: Packet) -> Task:
+    def _hello(self, link: MonitorLink, packet: Packet) -> Task:
         task_id, _namespace, bundle, _address = packet.payload.decode().split("\0")[:4]
         task = Task(task_id, bundle, link, f"{ROOT}/{self._namespace}", self._settle_soon)
         task.monitor = packet.number

@@ -15,7 +15,7 @@ from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, S
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, QUIT, RELEASE, RESIZE, TERMINAL
 from pyruntime.shim.stats import metrics
-from pyruntime.shim.streams import Streams, Target, end_loggers, open_streams
+from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
 from pyruntime.system import sockets
 from pyruntime.system.files import read
@@ -67,6 +67,7 @@ class Call:
         self.task = task
         self.values = values
         self.again = again
+        self.last = False   # whether the monitor is to end when the answer is sent
 
     def process(self) -> TaskProcess:
         """The process that the request names. Raises CallError."""
@@ -167,8 +168,8 @@ class Service:
         finally:
             _close(streams, ours)
 
-    def _open(self, task: Task, process: TaskProcess) -> tuple[Streams, tuple[_socket.socket, ...]]:
-        target = Target(process.stdin, process.stdout, process.stderr, terminal=process.terminal, owner=task.owner)
+    def _open(self, task: Task, process: TaskProcess) -> tuple[ProcessStreams, tuple[_socket.socket, ...]]:
+        target = StreamNames(process.stdin, process.stdout, process.stderr, terminal=process.terminal, owner=task.owner)
         # Of an attempt of a server that was killed: the key is the same.
         task.link.send(RELEASE, process.key, flags=1)
         # The client would take the end of this server for the end of the process, and close its FIFOs.
@@ -177,7 +178,7 @@ class Service:
         process.loggers = streams.loggers
         return streams, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM) if process.terminal else ()
 
-    def _hand_streams(self, task: Task, process: TaskProcess, streams: Streams, ours: tuple[_socket.socket, ...]
+    def _hand_streams(self, task: Task, process: TaskProcess, streams: ProcessStreams, ours: tuple[_socket.socket, ...]
                       ) -> None:
         """Give the monitor what it holds for the process."""
         if streams.held:
@@ -523,12 +524,12 @@ class Service:
         """Shutdown: of the monitor, unless it has a container."""
         if call.task.init is None:
             self._events.flush(call.task.link, 2.0)
-            call.task.leaving = True
+            call.task.leaving = call.last = True
         return {}
 
     def after(self, call: Call) -> None:
         """Called when the answer is on its way."""
-        if call.task.leaving:
+        if call.last:
             call.task.link.send(QUIT, 0)
 
 
@@ -552,7 +553,7 @@ def _await_program(process: TaskProcess, seconds: float) -> None:
         time.sleep(0.002)
 
 
-def _close(streams: Streams, ours: tuple[_socket.socket, ...]) -> None:
+def _close(streams: ProcessStreams, ours: tuple[_socket.socket, ...]) -> None:
     streams.close()
     for end in ours:
         end.close()

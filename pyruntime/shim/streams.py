@@ -27,7 +27,7 @@ _LOGGER_ENDS = 12.0     # seconds for a logger after SIGTERM, as with the refere
 _NULL = "/dev/null"
 
 
-class Streams:
+class ProcessStreams:
     """Open streams of one process.
 
     ``child``         the descriptors 0, 1 and 2 of the process; with a terminal, where the monitor copies from and to
@@ -54,7 +54,7 @@ class Streams:
         self.child, self.held, self.input = [], [], []
 
 
-class Target:
+class StreamNames:
     """Where the streams lead, as a request says. ``terminal``: standard error is the same as standard output."""
 
     def __init__(self, stdin: str, stdout: str, stderr: str, *, terminal: bool, owner: tuple[int, int] = (0, 0)
@@ -66,11 +66,11 @@ class Target:
         self.owner = owner
 
 
-def open_streams(target: Target, environment: dict[str, str], opened: Callable[[int], None] = lambda fd: None
-                 ) -> Streams:
+def open_streams(target: StreamNames, environment: dict[str, str], opened: Callable[[int], None] = lambda fd: None
+                 ) -> ProcessStreams:
     """Open the streams; ``environment`` is that of a logger, ``opened`` is called with each descriptor for the process
     as soon as it is open. Raises HostError, UsageError: then nothing is left open."""
-    streams = Streams(opened)
+    streams = ProcessStreams(opened)
     try:
         streams.add(_input(target, streams))
         scheme = urlsplit(target.stdout).scheme if "://" in target.stdout else ""
@@ -89,7 +89,7 @@ def open_streams(target: Target, environment: dict[str, str], opened: Callable[[
     return streams
 
 
-def _abandon(streams: Streams) -> None:
+def _abandon(streams: ProcessStreams) -> None:
     streams.close()
     end_loggers(streams.loggers, patience=0)
 
@@ -98,7 +98,7 @@ def _path(uri: str) -> str:
     return unquote(urlsplit(uri).path) if "://" in uri else uri
 
 
-def _input(target: Target, streams: Streams) -> int:
+def _input(target: StreamNames, streams: ProcessStreams) -> int:
     if not target.stdin:
         return os.open(_NULL, os.O_RDONLY | os.O_CLOEXEC)
     # The reader first: then a writer can be opened at once, and there is no end of input while somebody has it open.
@@ -109,12 +109,12 @@ def _input(target: Target, streams: Streams) -> int:
     return fd
 
 
-def _fifos(target: Target, streams: Streams, _environment: dict[str, str]) -> None:
+def _fifos(target: StreamNames, streams: ProcessStreams, _environment: dict[str, str]) -> None:
     for uri in (target.stdout, "" if target.terminal else target.stderr):
         streams.add(_output(_path(uri), streams))
 
 
-def _output(path: str, streams: Streams) -> int:
+def _output(path: str, streams: ProcessStreams) -> int:
     """The writing end for the process, and a reading end to hold. Waits for the client, whose end keeps the bytes."""
     if not path:
         return os.open(_NULL, os.O_WRONLY | os.O_CLOEXEC)
@@ -137,14 +137,14 @@ def _output(path: str, streams: Streams) -> int:
     return fd
 
 
-def _files(target: Target, streams: Streams, _environment: dict[str, str]) -> None:
+def _files(target: StreamNames, streams: ProcessStreams, _environment: dict[str, str]) -> None:
     path = _path(target.stdout)
     os.makedirs(os.path.dirname(path) or "/", 0o755, exist_ok=True)
     for _ in range(2):   # both outputs append to one file
         streams.add(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
-def _binary(target: Target, streams: Streams, environment: dict[str, str]) -> None:
+def _binary(target: StreamNames, streams: ProcessStreams, environment: dict[str, str]) -> None:
     """A program of the client's reads the output: descriptor 3 standard output, 4 standard error; on 5 it says that it
     is ready, by a byte or (binary only) by closing it."""
     uri = urlsplit(target.stdout)
@@ -181,7 +181,7 @@ def _is_ready(fd: int, *, needs_byte: bool) -> bool:
     return bool(poll.poll(_PATIENCE * 1000)) and (bool(os.read(fd, 1)) or not needs_byte)
 
 
-_SCHEMES: dict[str, Callable[[Target, Streams, dict[str, str]], None]] = {
+_SCHEMES: dict[str, Callable[[StreamNames, ProcessStreams, dict[str, str]], None]] = {
     "": _fifos, "fifo": _fifos, "file": _files, "binary": _binary, "binary-v2": _binary}
 
 

@@ -15,7 +15,7 @@ import time
 
 from pyruntime.errors import PyruntimeError
 from pyruntime.runtime.api import Runtime
-from pyruntime.shim.link import Exit, Link, MonitorParent
+from pyruntime.shim.link import MonitorLink, MonitorParent, ProcessExit
 from pyruntime.system.files import forget, read, replace
 from pyruntime.system.json import decode, encode
 
@@ -61,7 +61,7 @@ class TaskProcess:
                 setattr(self, name, value)
         self.lock = threading.RLock()   # of what is done with the process, one thing after the other
         self.size: tuple[int, int] | None = None   # of a terminal that does not exist yet: rows and columns
-        self.end: Exit | None = None
+        self.end: ProcessExit | None = None
         self.finished = False
         self.status = 0
         self.exited_at = 0
@@ -90,8 +90,8 @@ class TaskProcess:
 class Task:
     """A task and its processes. ``processes``: exec ID -> process, "" for init."""
 
-    def __init__(self, task_id: str, bundle: str, link: Link, root: str, settle: Callable[[Task, TaskProcess], None]
-                 ) -> None:
+    def __init__(self, task_id: str, bundle: str, link: MonitorLink, root: str,
+                 settle: Callable[[Task, TaskProcess], None]) -> None:
         self.id = task_id
         self.bundle = bundle
         self.link = link
@@ -99,7 +99,7 @@ class Task:
         self.own_pids = True
         self.systemd = False
         self.monitor = 0       # pid
-        self.leaving = False   # whether the monitor is to end when the answer is sent
+        self.leaving = False   # whether the monitor ends
         self.owner = (0, 0)    # of FIFOs and pipes
         self.processes: dict[str, TaskProcess] = {}
         self.parent = MonitorParent(link, self._claim)
@@ -180,7 +180,7 @@ class Task:
 
     # --- exits -------------------------------------------------------------------------------------------------------
 
-    def _claim(self, end: Exit) -> bool:
+    def _claim(self, end: ProcessExit) -> bool:
         """Called by the thread that reads the link: find the process of an exit."""
         with self.changed:
             for process in self.processes.values():

@@ -175,21 +175,23 @@ static bool read_client(struct client *client)
 	return take_frames(client);
 }
 
-static void accept_client(void)
+/* False: no connection is waiting. */
+static bool accept_client(void)
 {
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
-		return;
+		return false;
 	struct client *more = realloc(clients, (client_count + 1) * sizeof *clients);
 	if (more)
 		clients = more;
 	if (!more || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) || peer.uid != geteuid()) {
 		close(fd);
-		return;
+		return true;
 	}
 	clients[client_count++] = (struct client){.fd = fd, .serial = ++last_client};
+	return true;
 }
 
 size_t clients_count(void)
@@ -222,7 +224,8 @@ void clients_turn(const struct pollfd *entries, size_t count)
 			read_client(client);
 	}
 	if (entries[0].revents)
-		accept_client();
+		while (accept_client())
+			;
 }
 
 static struct pending *take_out(struct pending **place)

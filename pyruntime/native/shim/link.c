@@ -15,7 +15,7 @@
 
 #define FDS 253
 #define LARGEST (64u << 20) /* of a packet */
-#define FAILURES 5          /* servers that ended at once, until requests are refused */
+#define PATIENCE 15000      /* milliseconds in which servers end at once, until requests are refused */
 
 static const struct options *options;
 static const char *server_path;
@@ -25,7 +25,8 @@ static int queue[2 * FDS]; /* descriptors that have come before their packets */
 static size_t queued;
 static bool heard; /* whether this server has sent anything */
 static int failures;
-static long long due; /* when to connect again, 0: now */
+static long long failing; /* since when */
+static long long due;     /* when to connect again, 0: now */
 
 void link_begin(const struct options *given, const char *path)
 {
@@ -40,7 +41,7 @@ bool link_up(void)
 
 void link_wanted(void)
 {
-	if (failures < FAILURES)
+	if (failures < 3)
 		due = 0;
 }
 
@@ -129,9 +130,11 @@ static void link_down(void)
 	while (queued)
 		close(queue[--queued]);
 	failures = heard ? 0 : failures + 1;
-	/* At once, if the server had worked: others wait, too. Then 50, 100, 200 ... ms. */
-	due = failures ? milliseconds() + (50LL << (failures < 7 ? failures : 7)) : 0;
-	if (failures >= FAILURES)
+	if (failures <= 1)
+		failing = milliseconds();
+	/* At once, if the server had worked: others wait, too. Then 50, 100, 200 ... 1600 ms. */
+	due = failures ? milliseconds() + (25LL << (failures < 6 ? failures : 6)) : 0;
+	if (failures && milliseconds() - failing > PATIENCE)
 		refuse_requests("the server of pyruntime's shim ends at once: see containerd's log");
 }
 

@@ -94,7 +94,7 @@ static void adjust_oom_score(void)
 static int bind_socket(const char *path, bool *alive)
 {
 	for (int tries = 0; tries < 3; tries++) {
-		int fd = listen_at(path, 64);
+		int fd = listen_at(path, 4096);
 		if (fd >= 0 || errno != EADDRINUSE)
 			return fd;
 		fd = connect_to(path);
