@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HEAD = struct.Struct("=IBBHQ")    # struct head: length, kind, descriptors, flags, number
 EXIT = struct.Struct("=QQqii")    # struct exit: serial, key, time, pid, wait status
 (HELLO, EXITED, EVENT, READY, REQUEST, SPAWNED, CLOSED) = b"HXERQSC"
-(SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, QUIT) = b"sqfbdhtwcrz"
+(SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, QUIT, OPEN) = b"sqfbdhtwcrzo"
 _LARGEST = 64 << 20
 _CHUNK = 1 << 16
 
@@ -113,25 +113,33 @@ class MonitorParent(Parent):
 
     def spawn(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]]) -> int:
         """As Parent.spawn."""
+        targets = [target for _, target in descriptors]
+        payload = struct.pack(f"={len(targets)}H", *targets) + b"".join(word.encode() + b"\0" for word in words)
+        return self._ask(SPAWN, payload, len(targets), [program, *(fd for fd, _ in descriptors)])
+
+    def hold_open(self, path: str, key: int, *, reading: bool) -> None:
+        """Let the monitor open a FIFO, without waiting for its other end, and hold it under a key. Raises OSError."""
+        self._ask(OPEN, struct.pack("=Q", key) + os.fsencode(path) + b"\0", int(reading))
+
+    def _ask(self, kind: int, payload: bytes, flags: int, fds: Sequence[int] = ()) -> int:
+        """Send a packet and wait for the answer. Raises OSError, and PyruntimeError if the monitor has ended."""
         answer: SimpleQueue[int] = SimpleQueue()
         with self._changed:
             self._last += 1
             token = self._last
             self._answers[token] = answer
-        targets = [target for _, target in descriptors]
-        payload = struct.pack(f"={len(targets)}H", *targets) + b"".join(word.encode() + b"\0" for word in words)
-        self._link.send(SPAWN, token, payload, flags=len(targets), fds=[program, *(fd for fd, _ in descriptors)])
+        self._link.send(kind, token, payload, flags=flags, fds=fds)
         if self._link.broken:
             self.lost()
-        pid = answer.get()
-        if pid < 0:
-            raise OSError(-pid, os.strerror(-pid))
-        if pid == 0:
+        number = answer.get()
+        if number < 0:
+            raise OSError(-number, os.strerror(-number))
+        if number == 0:
             raise PyruntimeError("the monitor of the container has ended")
-        return pid
+        return number
 
     def spawned(self, token: int, payload: bytes) -> None:
-        """The monitor's answer to `spawn`."""
+        """The monitor's answer to `spawn` or `hold_open`."""
         with self._changed:
             answer = self._answers.pop(token, None)
         if answer:

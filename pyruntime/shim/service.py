@@ -174,7 +174,7 @@ class Service:
         task.link.send(RELEASE, process.key, flags=1)
         # The client would take the end of this server for the end of the process, and close its FIFOs.
         streams = open_streams(target, {"CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": self._namespace},
-                               lambda fd: task.link.send(HOLD, process.starting, fds=[fd]))
+                               lambda path, reading: task.parent.hold_open(path, process.starting, reading=reading))
         process.loggers = streams.loggers
         return streams, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM) if process.terminal else ()
 

@@ -35,17 +35,12 @@ class ProcessStreams:
     ``loggers``       pid and start time of each program of ``binary://``
     """
 
-    def __init__(self, opened: Callable[[int], None]) -> None:
-        self._opened = opened
+    def __init__(self, ahead: Callable[[str, bool], None]) -> None:
+        self.ahead = ahead
         self.child: list[int] = []
         self.held: list[int] = []
         self.input: list[int] = []
         self.loggers: list[list[int]] = []
-
-    def add(self, fd: int) -> None:
-        """Add the next descriptor of the process."""
-        self.child.append(fd)
-        self._opened(fd)
 
     def close(self) -> None:
         """Close our copies; the process and the monitor have theirs."""
@@ -66,13 +61,14 @@ class StreamNames:
         self.owner = owner
 
 
-def open_streams(target: StreamNames, environment: dict[str, str], opened: Callable[[int], None] = lambda fd: None
+def open_streams(target: StreamNames, environment: dict[str, str], ahead: Callable[[str, bool], None]
                  ) -> ProcessStreams:
-    """Open the streams; ``environment`` is that of a logger, ``opened`` is called with each descriptor for the process
-    as soon as it is open. Raises HostError, UsageError: then nothing is left open."""
-    streams = ProcessStreams(opened)
+    """Open the streams; ``environment`` is that of a logger. ``ahead`` is called with the path of each FIFO, and whether
+    it is to be read, before it is opened here: it lets the monitor open it, too. Raises HostError, UsageError: then
+    nothing is left open here."""
+    streams = ProcessStreams(ahead)
     try:
-        streams.add(_input(target, streams))
+        streams.child.append(_input(target, streams))
         scheme = urlsplit(target.stdout).scheme if "://" in target.stdout else ""
         if scheme not in _SCHEMES:
             raise UsageError(f'unknown STDIO scheme "{scheme}": use fifo, file or binary')
@@ -103,6 +99,7 @@ def _input(target: StreamNames, streams: ProcessStreams) -> int:
         return os.open(_NULL, os.O_RDONLY | os.O_CLOEXEC)
     # The reader first: then a writer can be opened at once, and there is no end of input while somebody has it open.
     path = _path(target.stdin)
+    streams.ahead(path, True)
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     streams.input.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     os.set_blocking(fd, True)
@@ -111,7 +108,7 @@ def _input(target: StreamNames, streams: ProcessStreams) -> int:
 
 def _fifos(target: StreamNames, streams: ProcessStreams, _environment: dict[str, str]) -> None:
     for uri in (target.stdout, "" if target.terminal else target.stderr):
-        streams.add(_output(_path(uri), streams))
+        streams.child.append(_output(_path(uri), streams))
 
 
 def _output(path: str, streams: ProcessStreams) -> int:
@@ -121,6 +118,7 @@ def _output(path: str, streams: ProcessStreams) -> int:
     deadline, pause = time.monotonic() + _PATIENCE, 0.0005
     while True:
         try:
+            streams.ahead(path, False)
             fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             break
         except OSError as error:   # ENXIO: nobody has it open for reading
@@ -141,7 +139,7 @@ def _files(target: StreamNames, streams: ProcessStreams, _environment: dict[str,
     path = _path(target.stdout)
     os.makedirs(os.path.dirname(path) or "/", 0o755, exist_ok=True)
     for _ in range(2):   # both outputs append to one file
-        streams.add(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        streams.child.append(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
 def _binary(target: StreamNames, streams: ProcessStreams, environment: dict[str, str]) -> None:
@@ -152,8 +150,7 @@ def _binary(target: StreamNames, streams: ProcessStreams, environment: dict[str,
     words = [program, *(word for pair in parse_qsl(uri.query, keep_blank_values=True) for word in pair)]
     pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
     readers, writers = [pipe[0] for pipe in pipes], [pipe[1] for pipe in pipes]
-    for fd in writers[:2]:
-        streams.add(fd)
+    streams.child += writers[:2]
     given = [readers[0], readers[1], writers[2]]
     try:
         above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in given]   # they may be 3 to 5 themselves

@@ -200,12 +200,28 @@ static uint64_t number_in(const unsigned char *payload, size_t length)
 	return number;
 }
 
+static void open_ahead(const struct head *head, const unsigned char *payload)
+{
+	int32_t result = -EINVAL;
+	if (head->length > sizeof(uint64_t) && !payload[head->length - 1]) {
+		int mode = head->flags & 1 ? O_RDONLY : O_WRONLY;
+		int fd = open((const char *)payload + sizeof(uint64_t), mode | O_NONBLOCK | O_CLOEXEC);
+		result = fd < 0 ? -errno : 1;
+		if (fd >= 0)
+			hold(number_in(payload, sizeof(uint64_t)), false, fd);
+	}
+	link_send(SPAWNED, 0, head->number, &result, sizeof result);
+}
+
 static void take_packet(const struct head *head, unsigned char *payload, const int *fds)
 {
 	bool used = false; /* whether the descriptors are somebody's now */
 	switch (head->kind) {
 	case SPAWN:
 		spawn(head->number, head->flags, fds, head->fds, payload, head->length);
+		break;
+	case OPEN:
+		open_ahead(head, payload);
 		break;
 	case RESPONSE:
 		answer(head->number, payload, head->length);

@@ -53,6 +53,8 @@ enum kind {
 	/* server to monitor */
 	SPAWN = 's',     /* flags: the number of targets; fds: the program, and one for each target; payload: targets
 			    (uint16_t), and the words of the command line, each with a NUL */
+	OPEN = 'o',      /* as HOLD, for a FIFO that we open ourselves; flags 1: for reading; payload: the key, and the
+			    path with a NUL; number: that of the answer, SPAWNED with 1 or a negative errno */
 	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response */
 	FORGET = 'f',    /* number: the exit to forget */
 	BIND = 'b',      /* number: an exit; payload: the key of its process (uint64_t): a server has dealt with it */
