@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.clients import builds
 from tests.clients.conftest import VERSIONS
 from tests.clients.containerd import Containerd
-from tests.clients.documented_configs import PYRUNTIME
 from tests.criu import provided
 
 
@@ -19,7 +17,6 @@ def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "current" and (reason := builds.why_not()):
         pytest.skip(reason)
     programs = builds.containerd() if request.param == "current" else None
-    tools = ":".join(filter(None, [str(Path(PYRUNTIME).parent), provided()[0]]))
-    made = Containerd(tmp_path_factory.mktemp("containerd"), programs, tools=tools)
+    made = Containerd(tmp_path_factory.mktemp("containerd"), programs, tools=provided()[0])
     yield made
     made.close()
