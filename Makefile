@@ -5,7 +5,7 @@ PY       := $(VENV)/bin/python
 NATIVE   := pyruntime/native
 STUB     := $(NATIVE)/stub
 # The programs in C: $(NATIVE)/NAME/NAME, built from all sources in its directory.
-PROGRAMS := stub monitor proxy init front
+PROGRAMS := stub monitor proxy init front shim
 BUILT    := $(foreach name,$(PROGRAMS),$(NATIVE)/$(name)/$(name))
 C_FILES  := $(wildcard $(NATIVE)/*/*.c $(NATIVE)/*/*.h tests/native/*.c)
 # One set of warnings, for the bindings too (build_kernel.py). They are errors in `make lint` only: a newer compiler may
@@ -30,6 +30,7 @@ LINK_init    = -static -fstack-protector-strong
 LINK_monitor = $(GUARD) $(PIE)
 LINK_proxy   = $(GUARD) $(PIE)
 LINK_front   = $(GUARD) $(PIE)
+LINK_shim    = $(GUARD) $(PIE)
 
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
@@ -54,7 +55,7 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py 
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
-$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(shell find pyruntime -name '*.py')
+$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(NATIVE)/shim/shim $(shell find pyruntime -name '*.py')
 	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
@@ -69,8 +70,16 @@ $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 $(NATIVE)/front/front: SHARED :=
 $(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
 
-# The commands of an installed package are one program under three names.
+# The shim hands over to Python as the front does.
+$(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
+$(NATIVE)/shim/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
+
+# The commands of an installed package are one program under three names, and the shim.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front
+	@mkdir -p $(@D)
+	cp $< $@
+
+build/front/containerd-shim-pyruntime-v2: $(NATIVE)/shim/shim
 	@mkdir -p $(@D)
 	cp $< $@
 

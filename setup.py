@@ -7,6 +7,7 @@ from setuptools.command.build_py import build_py
 
 
 PROGRAMS = ("stub", "monitor", "proxy", "init")
+COMMANDS = ("pyruntime", "pyimage", "pocker", "containerd-shim-pyruntime-v2")
 
 
 class BuildWithStub(build_py):
@@ -14,7 +15,7 @@ class BuildWithStub(build_py):
 
     def run(self) -> None:
         subprocess.run(["make", "-s", "PACKAGES=", *(f"pyruntime/native/{name}/{name}" for name in PROGRAMS),
-                        *(f"build/front/{name}" for name in ("pyruntime", "pyimage", "pocker"))], check=True)
+                        *(f"build/front/{name}" for name in COMMANDS)], check=True)
         super().run()
 
 

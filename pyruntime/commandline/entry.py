@@ -1,8 +1,9 @@
 """Write the commands into a virtual environment: ``python -m pyruntime.commandline.entry DIRECTORY``.
 
 Each command is the front (native/front). For what it does not do itself, it restores a snapshot, or starts the script
-of its name in DIRECTORY/../libexec. A console script of setuptools would import site and re before the first line of
-ours (20 ms); these scripts start the interpreter with ``-I -S -X utf8`` and contain the package's path.
+of its name in DIRECTORY/../libexec; so does containerd's shim (native/shim), without a snapshot. A console script of
+setuptools would import site and re before the first line of ours (20 ms); these scripts start the interpreter with
+``-I -S -X utf8`` and contain the package's path.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 
 from pyruntime.commandline import bytecode, snapshot
 from pyruntime.system.files import replace
+from pyruntime.system.installed import PACKAGE
 from pyruntime.system.processes import own_program
 
 SCRIPT = '''#!{python} -ISXutf8
@@ -22,7 +24,11 @@ run({name!r}, __file__ + ".snapshot")
 '''
 COMMANDS = {"pyruntime": "pyruntime.runtime.cli.main", "pyimage": "pyruntime.images.cli.main",
             "pocker": "pyruntime.pocker.cli.main"}
-FRONT = os.path.join(bytecode.TOP, "native/front/front")
+# Programs of ours that others run by name: not commands for people.
+PROGRAMS = {"containerd-shim-pyruntime-v2": "pyruntime.shim.main"}
+MAIN = COMMANDS | PROGRAMS
+# The program in C that is installed under the name.
+FRONTS = {name: os.path.join(PACKAGE, f"native/{'front/front' if name in COMMANDS else 'shim/shim'}") for name in MAIN}
 
 
 def write(directory: str, name: str) -> str:
@@ -30,16 +36,16 @@ def write(directory: str, name: str) -> str:
     scripts = os.path.join(os.path.dirname(os.path.abspath(directory)), "libexec")
     os.makedirs(scripts, exist_ok=True)
     _install(os.path.join(scripts, name), _script(name))
-    with open(FRONT, "rb") as file:
+    with open(FRONTS[name], "rb") as file:
         command = _install(os.path.join(directory, name), file.read())
-    problem = snapshot.write(name, f"{scripts}/{name}.snapshot")
+    problem = snapshot.write(name, f"{scripts}/{name}.snapshot") if name in COMMANDS else ""
     if problem:
         print(f"{name}: starts slowly, without a snapshot: {problem}", file=sys.stderr)
     return command
 
 
 def _script(name: str) -> bytes:
-    here = os.path.dirname(bytecode.TOP)
+    here = os.path.dirname(PACKAGE)
     path = [here, *(entry for entry in sys.path if entry.endswith("site-packages") and entry != here)]
     return SCRIPT.format(python=os.path.abspath(sys.executable), path=path, name=name).encode()
 
@@ -57,5 +63,5 @@ def command(name: str) -> list[str]:
 
 if __name__ == "__main__":
     bytecode.write()
-    for name in COMMANDS:
+    for name in MAIN:
         print(write(sys.argv[1], name))

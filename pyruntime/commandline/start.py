@@ -13,15 +13,15 @@ def run(name: str, snapshot: str = "") -> NoReturn:
     """Run the command of a name (``commandline.entry.COMMANDS``). If it has a file for a snapshot, one is written there
     for the next time."""
     bytecode.use()
-    from pyruntime.commandline.entry import COMMANDS  # lazy: before bytecode.use, imports are slow
+    from pyruntime.commandline.entry import COMMANDS, MAIN  # lazy: before bytecode.use, imports are slow
     from pyruntime.commandline.modules import load  # lazy: as above
     from pyruntime.commandline.program import leave  # lazy: as above
 
-    if snapshot:
+    if snapshot and name in COMMANDS:
         from pyruntime.commandline.snapshot import renew  # lazy: not for processes that only run a command
 
         renew(name, snapshot)
-    leave(load(COMMANDS[name]).main())
+    leave(load(MAIN[name]).main())
 
 
 def take(name: str, file: str, usable: str) -> NoReturn:

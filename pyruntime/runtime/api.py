@@ -23,8 +23,11 @@ from pyruntime.runtime.compiler.setup import CGROUP_MANAGERS
 from pyruntime.runtime.lifecycle import status as _status
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete, kill
+from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.start import start
 from pyruntime.runtime.lifecycle.store import StateDirectory, default_root, identifiers
+
+__all__ = ["Parent", "Runtime", "State"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.runtime.compiler.compile import Plan
+    from pyruntime.runtime.lifecycle.events import OomCounter
 
 
 class State:
@@ -40,9 +44,10 @@ class State:
 
     ``status``  creating, created, running, paused or stopped
     ``pid``     process ID of init on the host; 0 if the container has stopped
+    ``own_pids``  whether the container has its own pid namespace, whose processes end with init
     """
 
-    __slots__ = ("annotations", "bundle", "created", "id", "oci_version", "pid", "rootfs", "status")
+    __slots__ = ("annotations", "bundle", "created", "id", "oci_version", "own_pids", "pid", "rootfs", "status")
 
     def __init__(self, root: str, container_id: str) -> None:
         container = StateDirectory(root, container_id)
@@ -54,6 +59,7 @@ class State:
         self.bundle: str = record.bundle
         self.rootfs: str = record.rootfs
         self.created: str = record.created
+        self.own_pids: bool = record.own_pids
         self.annotations: dict[str, str] = dict(record.annotations)
 
     def __repr__(self) -> str:
@@ -79,22 +85,29 @@ class Runtime:
         self.warn = warn
 
     def _request(self, console_socket: str, pid_file: str, preserve_fds: int, *, detached: bool,
-                 console: socket | None = None) -> Request:
+                 console: socket | None = None, **options: Any) -> Request:
         return Request(console_socket=console_socket, console=console, pid_file=pid_file, preserve_fds=preserve_fds,
-                       rootless=self.rootless, detached=detached, cgroup_manager=self.cgroup_manager, warn=self.warn)
+                       rootless=self.rootless, detached=detached, cgroup_manager=self.cgroup_manager, warn=self.warn,
+                       **options)
 
     def create(self, container_id: str, bundle: str | os.PathLike[str], *, console_socket: str = "",
-               console: socket | None = None, pid_file: str = "", preserve_fds: int = 0) -> State:
+               console: socket | None = None, pid_file: str = "", preserve_fds: int = 0, streams: Sequence[int] = (),
+               parent: Parent = THIS_PROCESS, pivot: bool = True, new_keyring: bool = True) -> State:
         """Create a container that waits for `start`. ``console``: a connected socket that receives the master end of
-        the pseudoterminal, instead of the socket that listens at ``console_socket``. Raises ConfigError, HostError,
-        ContainerExists, StepError, HookError; after an error nothing of the container is left."""
-        create(self.root, container_id, os.fspath(bundle),
-               self._request(console_socket, pid_file, preserve_fds, detached=console is None, console=console))
+        the pseudoterminal, instead of the socket that listens at ``console_socket``. ``streams``: the descriptors 0, 1
+        and 2 of init, instead of those of its parent; they stay open here. ``parent``: the process that starts init and
+        waits for it, instead of this one. Raises ConfigError, HostError, ContainerExists, StepError, HookError; after
+        an error nothing of the container is left."""
+        create(self.root, container_id, os.fspath(bundle), self._request(
+            console_socket, pid_file, preserve_fds, detached=console is None, console=console, streams=streams,
+            parent=parent, pivot=pivot, new_keyring=new_keyring))
         return self.state(container_id)
 
-    def start(self, container_id: str) -> None:
-        """Start the program of a created container. Raises StateError, StepError, HookError."""
-        start(self.root, container_id)
+    def start(self, container_id: str, *, keep: Callable[[int], None] = lambda fd: None) -> None:
+        """Start the program of a created container. ``keep`` is called with the descriptor of the connection to init:
+        while another process has it open, init is not disturbed by the end of this one. Raises StateError, StepError,
+        HookError."""
+        start(self.root, container_id, keep=keep)
 
     def run(self, container_id: str, bundle: str | os.PathLike[str], *, detach: bool = False, keep: bool = False,
             preserve_fds: int = 0) -> int:
@@ -111,14 +124,18 @@ class Runtime:
              groups: Sequence[int] | None = None, terminal: bool = False,
              capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
              detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
-             preserve_fds: int = 0, stdin: bool = True) -> int:
+             preserve_fds: int = 0, stdin: bool = True, console: socket | None = None, streams: Sequence[int] = (),
+             parent: Parent = THIS_PROCESS, on_pid: Callable[[int], None] = lambda pid: None,
+             keep: Callable[[int], None] = lambda fd: None) -> int:
         """Run a command in a created or running container, and return its exit status, 128 + N when signal N killed it.
         With ``detach``, return the pid: the process is a child of this process, which has to wait for it.
 
         ``args`` is the command and its arguments, and the options after it change what the container's own process has:
         ``gids`` are added to the container's supplementary groups, ``groups`` replaces them. Alternatively ``process``
-        is a whole process object (config.md#process). Signals are forwarded if the main thread waits; without ``stdin``
-        the terminal gets no input, and the third SIGINT or SIGTERM raises Interrupted.
+        is a whole process object (config.md#process). ``console``, ``streams`` and ``parent`` are as for `create`;
+        ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`. Signals are
+        forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third SIGINT or
+        SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
         from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run
@@ -129,7 +146,8 @@ class Runtime:
         return execute(self.root, container_id, ExecRequest(
             args, process=process or "", cgroup=cgroup, detached=detach, ignore_paused=ignore_paused,
             console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
-            stdin=stdin, warn=self.warn, **options))
+            stdin=stdin, console=console, streams=streams, parent=parent, on_pid=on_pid, keep=keep,
+            warn=self.warn, **options))
 
     def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
                    **options: Any) -> None:
@@ -204,13 +222,25 @@ class Runtime:
     def oom_kills(self, container_id: str) -> int:
         """How many processes of the container the OOM killer has killed, even if the container has stopped. 0 if
         nothing counts them (no memory controller, or no cgroup). Raises NoSuchContainer."""
-        from pyruntime.runtime.cgroups.oom import kills  # lazy: as in run
+        return self.oom_counters(container_id).get("oom_kill", 0)
+
+    def oom_counters(self, container_id: str) -> dict[str, int]:
+        """The numbers of memory.oom_control (cgroup v1) or memory.events (v2), by the kernel's names; empty if nothing
+        counts. Raises NoSuchContainer."""
+        from pyruntime.runtime.cgroups.oom import counters  # lazy: as in run
 
         record = StateDirectory(self.root, container_id).read()
         try:
-            return kills(record.cgroup)
+            return counters(record.cgroup)
         except OSError:
-            return 0
+            return {}
+
+    def oom_counter(self, container_id: str) -> OomCounter:
+        """A counter of the container's OOM kills from now on, for a caller that polls. Raises NoSuchContainer, OSError.
+        """
+        from pyruntime.runtime.lifecycle.events import OomCounter  # lazy: as in run
+
+        return OomCounter(StateDirectory(self.root, container_id).read().cgroup)
 
     def plan(self, container_id: str, bundle: str | os.PathLike[str]) -> Plan:
         """The plan of `create` for a bundle; nothing is executed. Raises ConfigError, HostError."""
@@ -219,6 +249,13 @@ class Runtime:
         from pyruntime.runtime.lifecycle.create import make_plan
 
         return make_plan(load_bundle(os.fspath(bundle)), container_id, self._request("", "", 0, detached=True))
+
+    @staticmethod
+    def features() -> dict[str, Any]:
+        """The features document (features.md), as `features` prints it."""
+        from pyruntime.runtime.lifecycle.features import document  # lazy: as in run
+
+        return document()
 
     @staticmethod
     def process_table(pids: Sequence[int], options: Sequence[str] = ()) -> str:

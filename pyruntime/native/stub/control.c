@@ -70,7 +70,7 @@ int await_go(struct stub *s)
 	if (n < 0)
 		return fail(s, "recvmsg", "answer of the runtime");
 	if (n == 0 || data[0] != 'g')
-		_exit(1);
+		_exit(ORPHANED);
 	int count = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)

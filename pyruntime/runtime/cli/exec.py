@@ -66,4 +66,4 @@ def _request(context: RuntimeContext, parsed: Parsed, args: list[str]) -> ExecRe
         args, process=parsed["process"], console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
         pidfd_socket=parsed["pidfd-socket"], preserve_fds=descriptors(parsed), cgroup=parsed["cgroup"],
         ignore_paused=parsed["ignore-paused"], detached=parsed["detach"], rootless=context.rootless, warn=LOG.warning,
-        debug=LOG.debug, keep=context.rootless is None and parsed.given <= ASIDE, **options)
+        debug=LOG.debug, remember=context.rootless is None and parsed.given <= ASIDE, **options)

@@ -14,6 +14,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
@@ -38,6 +39,8 @@ class Request:
     ``cgroup_manager``  "cgroupfs", "systemd", or "disabled" (no cgroup)
     ``config_file``     the configuration, instead of the bundle's config.json
     ``notify``          the service manager's socket (sd_notify(3)) that the program may notify; "" for none
+    ``streams``         the descriptors 0, 1 and 2 of init, instead of those of its parent
+    ``parent``          the process that starts init and waits for it
     ``listen``          how many preserved descriptors are activated sockets; ``variables`` announces them
     ``debug``           called with a debug message for each operation
     """
@@ -46,6 +49,7 @@ class Request:
                  pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
                  rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
                  config_file: str = "", notify: str = "", listen: int = 0, variables: Sequence[str] = (),
+                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
                  warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None) -> None:
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
@@ -62,6 +66,8 @@ class Request:
         self.detached = detached
         self.cgroup_manager = cgroup_manager
         self.config_file = config_file
+        self.streams = streams
+        self.parent = parent
         self.warn = warn
         self.debug = debug
 
@@ -71,7 +77,8 @@ class Creation(Launch):
 
     def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
                  request: Request, kept: dict[str, Any], host: Host) -> None:
-        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug)
+        super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug,
+                         request.streams, request.parent)
         self.config = config
         self.container = container
         self.record = record

@@ -39,8 +39,9 @@ def _living(root: str, container_id: str) -> StateRecord:
     return record
 
 
-class _Oom:
-    """Counts the OOM kills in a memory cgroup since the last call."""
+class OomCounter:
+    """Counts the OOM kills in a memory cgroup. ``fds``: the first one is ready for ``event`` (poll(2)) when there may
+    be new ones; empty if nothing counts them."""
 
     def __init__(self, paths: dict[str, str]) -> None:
         self.fds: list[int] = []
@@ -63,7 +64,7 @@ class _Oom:
         return int(dict(zip(words[::2], words[1::2], strict=True)).get("oom_kill", 0))
 
     def count(self) -> int:
-        """Kills since the last call; the removal of the cgroup is not a kill."""
+        """The kills since the last call. The removal of the cgroup is not a kill."""
         try:
             if self.event == select.POLLIN:
                 found = os.eventfd_read(self.fds[0])
@@ -74,6 +75,7 @@ class _Oom:
             return 0
 
     def close(self) -> None:
+        """Stop counting."""
         for fd in self.fds:
             os.close(fd)
 
@@ -82,7 +84,7 @@ def events(root: str, container_id: str, interval: float) -> Iterator[dict[str, 
     """Statistics every ``interval`` seconds, and an ``oom`` for each kill, while the container's cgroup exists."""
     record = _living(root, container_id)
     place = next(iter(record.cgroup.values()), "")
-    oom = _Oom(record.cgroup)
+    oom = OomCounter(record.cgroup)
     try:
         poll = select.poll()
         for fd in oom.fds[:1]:

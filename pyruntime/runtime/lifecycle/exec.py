@@ -21,6 +21,7 @@ from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.descriptors import check_descriptors
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
+from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.replay import keep
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNING, status_of
@@ -45,14 +46,23 @@ class ExecRequest:
     ``process``        the process object (config.md#process), or the name of its file
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
-    ``keep``           whether to keep the plan for later requests with the same process file (replay.py)
+    ``remember``       whether to keep the plan for later requests with the same process file (replay.py)
+    ``console``        a connected socket that receives the master end of the pseudoterminal, instead of console_socket
+    ``streams``        the process's descriptors 0, 1 and 2, instead of those of its parent
+    ``parent``         the process that starts it and waits for it
+    ``on_pid``         called with the process's pid, before the command is executed
+    ``keep``           called after that with the descriptor of the connection to the process: while another process has
+                       it open, the process is not disturbed by the end of this one
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
                  pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 stdin: bool = True, keep: bool = False, warn: Callable[[str], None] = lambda text: None,
+                 stdin: bool = True, remember: bool = False, console: _socket.socket | None = None,
+                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
+                 on_pid: Callable[[int], None] = lambda pid: None,
+                 keep: Callable[[int], None] = lambda fd: None, warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
         self.args = args
         self.process = process
@@ -65,8 +75,13 @@ class ExecRequest:
         self.detached = detached
         self.rootless = rootless
         self.stdin = stdin
-        self.keep = keep
+        self.remember = remember
         self.content = b""   # of the process file
+        self.console = console
+        self.streams = streams
+        self.parent = parent
+        self.on_pid = on_pid
+        self.keep = keep
         self._warn = warn
         self.debug = debug
         self.options = options
@@ -74,7 +89,7 @@ class ExecRequest:
 
     def warn(self, message: str) -> None:
         """Warn the caller; the plan of a request with a warning is not kept: each `exec` repeats the warning."""
-        self.keep = False
+        self.remember = False
         self._warn(message)
 
 
@@ -92,7 +107,7 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     _check_terminal(terminal, request)
     check_descriptors(request.preserve_fds)
     if request.detached:
-        return ExecLaunch(container, record, config, request, None).run()
+        return ExecLaunch(container, record, config, request, request.console).run()
     return _in_foreground(container, record, config, request, terminal)
 
 
@@ -106,7 +121,7 @@ def _check_status(container: StateDirectory, record: StateRecord, request: ExecR
 
 
 def _check_terminal(terminal: bool, request: ExecRequest) -> None:
-    if request.detached and terminal and not request.console_socket:
+    if request.detached and terminal and not (request.console_socket or request.console):
         raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
                          " --console-socket, or leave out --tty")
     if request.console_socket and not (terminal and request.detached):
@@ -215,11 +230,12 @@ class ExecLaunch(Launch):
                 os.close(fd)
             self._close_window()
             raise
-        super().__init__(plan, fds, request.preserve_fds, request.debug)
+        super().__init__(plan, fds, request.preserve_fds, request.debug, request.streams, request.parent)
         self._keep: Callable[[], None] = lambda: keep(container, plan, self.encoded, request.content)
-        if not request.keep:
+        if not request.remember:
             self._keep = lambda: None
-        self.on_pid: Callable[[int], None] = lambda pid: None   # called before the command is executed
+        self.on_pid = request.on_pid
+        self._keep_connection = request.keep
 
     def run(self) -> int:
         """Carry out the launch, and keep its plan if requested."""
@@ -247,6 +263,7 @@ class ExecLaunch(Launch):
     def report(self, pid_file: str, pidfd_socket: str) -> None:
         """Report the process to the caller."""
         self.on_pid(self.init)
+        self._keep_connection(self._control.fileno())
         report_pid(self.init, pid_file, pidfd_socket, b"setns")
 
 

@@ -26,6 +26,7 @@ from errno import EINVAL, EISDIR, ENOENT, EPERM
 
 from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel, faults
+from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.perform import perform
 from pyruntime.runtime.plan.encode import encode
 from pyruntime.runtime.plan.phases import FIRST, ORDER
@@ -35,7 +36,7 @@ from pyruntime.system.uapi import MFD_EXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from pyruntime.runtime.compiler.compile import Plan
@@ -90,13 +91,17 @@ def stub_arguments(first: int, slots: int) -> list[str]:
 class Launch:
     """The execution of one plan. A subclass defines what happens when the process exists, and when the plan is over."""
 
-    def __init__(self, plan: Plan, fds: dict[str, int], preserve: int, debug: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, fds: dict[str, int], preserve: int, debug: Callable[[str], None],
+                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS) -> None:
         """``fds``: the descriptor for each of ``plan.slots``; they are closed with the launch. ``debug`` is called with
-        debug messages, in runc's wording where runc has such a message."""
+        debug messages, in runc's wording where runc has such a message. ``streams``: the process's descriptors 0, 1 and
+        2, instead of those of its parent."""
         self.plan = plan
         self.fds = fds
         self.preserve = preserve
         self.debug = debug
+        self.streams = streams
+        self.parent = parent
         self._undo: list[Callable[[], None]] = []
         self._handed: dict[int, int] = {}
         self._control: Any = None
@@ -231,21 +236,16 @@ class Launch:
         plan = sealed("plan", self.encoded)
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
-        # First moved above their final numbers, so that none is overwritten before it is moved there.
-        above = base + len(wanted)
-        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in wanted]
-        given = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in self.given]
-        entry = fcntl.fcntl(image, fcntl.F_DUPFD_CLOEXEC, above)
+        descriptors = [*zip(wanted, range(base, base + len(wanted)), strict=True),
+                       *((fd, 3 + number) for number, fd in enumerate(self.given)),
+                       *((fd, number) for number, fd in enumerate(self.streams))]
         try:
-            actions = [(os.POSIX_SPAWN_DUP2, fd, base + number) for number, fd in enumerate(parked)]
-            actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(given)]
-            self.stub = os.posix_spawn(f"/proc/self/fd/{entry}",
-                                       stub_arguments(base, len(self.plan.slots)), {}, file_actions=actions)
+            self.stub = self.parent.spawn(image, stub_arguments(base, len(self.plan.slots)), descriptors)
             self.debug(f"nsexec container setup: the stub is process {self.stub}, run from its own copy")
             self._tell_of_plan()
         finally:
             theirs.close()
-            for fd in (image, plan, entry, *parked, *given):
+            for fd in (image, plan):
                 os.close(fd)
 
     def _tell_of_plan(self) -> None:
@@ -306,14 +306,14 @@ class Launch:
         self.init = pid
         self.debug(f"child process in init(): {pid}")
         self.started()
-        os.waitpid(self.stub, 0)
+        self.parent.wait(self.stub)
         self.stub = 0
 
     def _last_words(self) -> str:
         pid = self.init or self.stub
         if not pid:
             return "it was never started"
-        _, status = os.waitpid(pid, 0)
+        status = self.parent.wait(pid)
         self.init = self.stub = 0
         code = os.waitstatus_to_exitcode(status)
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
@@ -333,7 +333,7 @@ class Launch:
             if pid:
                 try:
                     os.kill(pid, SIGKILL)
-                    os.waitpid(pid, 0)
+                    self.parent.wait(pid)
                 except (ProcessLookupError, ChildProcessError):
                     continue   # the process exited by itself
         had_init = self.init

@@ -14,6 +14,10 @@ from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.plan.steps import Step
 from pyruntime.system import sockets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _REFUSED = {
     RUNNING: "cannot start an already running container",
     STOPPED: "cannot start a container that has stopped",
@@ -22,13 +26,15 @@ _REFUSED = {
 }
 
 
-def start(root: str, container_id: str, *, notify: str = "") -> None:
+def start(root: str, container_id: str, *, notify: str = "", keep: Callable[[int], None] = lambda fd: None) -> None:
     """Start a created container; return when its program has been executed, and with ``notify`` (the service manager's
-    socket, sd_notify(3)) when the program has sent READY=1 or has exited. Raises StateError in any other state."""
+    socket, sd_notify(3)) when the program has sent READY=1 or has exited. ``keep`` is called with the descriptor of the
+    connection to init: while another process has it open, init is not disturbed by the end of this one. Raises
+    StateError in any other state."""
     container = StateDirectory(root, container_id)
     record = container.read()
     _require_created(container, record)
-    start_until_ready(container, record, notify)
+    start_until_ready(container, record, notify, keep)
 
 
 def _require_created(container: StateDirectory, record: StateRecord) -> None:
@@ -50,11 +56,12 @@ def finish_start(root: str, container_id: str, connection: int) -> None:
         sock.close()
 
 
-def start_until_ready(container: StateDirectory, record: StateRecord, notify: str) -> None:
+def start_until_ready(container: StateDirectory, record: StateRecord, notify: str,
+                      keep: Callable[[int], None] = lambda fd: None) -> None:
     """start_record; if the container was created with a notify socket and ``notify`` names the service manager's, then
     wait until the program is ready and the manager has been notified."""
     if not notify:
-        start_record(container, record)
+        start_record(container, record, keep)
         return
     from pyruntime.runtime.lifecycle.notify import NotifyRelay, prepared  # lazy: only with $NOTIFY_SOCKET
 
@@ -73,8 +80,8 @@ def start_until_ready(container: StateDirectory, record: StateRecord, notify: st
         relay.close()
 
 
-def start_record(container: StateDirectory, record: StateRecord) -> None:
-    """Start a container whose record is known to be in the created state."""
+def start_record(container: StateDirectory, record: StateRecord, keep: Callable[[int], None] = lambda fd: None) -> None:
+    """Start a container whose record is known to be in the created state; ``keep`` as in `start`."""
     if not record.has_process:
         # As after any failed start, the container is stopped: init has no program to execute.
         end_process(record.pid, record.started)
@@ -87,6 +94,7 @@ def start_record(container: StateDirectory, record: StateRecord) -> None:
         _require_created(container, record)
         raise
     try:
+        keep(sock.fileno())
         try:
             sock.send(b"s")
             sock.recv(1, _socket.MSG_PEEK)   # wait for a report, or for the end of the connection

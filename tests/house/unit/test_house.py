@@ -56,6 +56,7 @@ ROOMS = {
     "builder": BELOW | {"commandline", "runtime", "images", "images.cli", "networks", "profiles"},
     # Command lines stand above the rooms that they show: `pyimage build` is the builder's.
     "images.cli": BELOW | {"commandline", "images", "builder", "networks", "runtime"},
+    "shim": BELOW | {"runtime"},
     "pocker": BELOW | {"images.cli", "commandline", "runtime", "images", "networks", "profiles", "builder"},
 }
 # Within the products: room -> the rooms of its own product that it may not import.
@@ -151,6 +152,12 @@ def test_arrows_within_a_product_point_downward(room: str) -> None:
              for target in _imports(path) if any(f"{target}.".startswith(f"pyruntime.{product}.{other}.")
                                                 for other in ABOVE[room])]
     assert wrong == []
+
+
+def test_the_shim_reaches_the_runtime_through_its_api() -> None:
+    targets = {target for name, path in MODULES.items() if name.startswith("pyruntime.shim.")
+               for target in _imports(path) if target.startswith("pyruntime.runtime.")}
+    assert targets == {"pyruntime.runtime.api"}
 
 
 def test_pocker_reaches_the_runtime_through_its_api() -> None:

@@ -1,0 +1,149 @@
+/* The container's processes: our children, started for the server (native/stub), and their exits, which are kept until
+ * the server has dealt with them. */
+#define _GNU_SOURCE
+#include "shim.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WORDS 16
+#define FDS 253 /* the kernel's limit for one message: SCM_MAX_FD */
+
+static struct exit *exits;
+static size_t exit_count;
+static uint64_t last_serial;
+
+struct start {
+	const int *fds; /* the program, and one for each target */
+	const uint16_t *targets;
+	size_t count;
+	char *words[WORDS + 1];
+	int error;
+};
+
+/* In the child, which shares our memory until execve(2). */
+static void become(struct start *start)
+{
+	int above = 3, parked[FDS];
+	char program[32];
+	for (size_t i = 0; i < start->count; i++)
+		if (start->targets[i] >= above)
+			above = start->targets[i] + 1;
+	/* First moved above their final numbers, so that none is overwritten before it is moved there. */
+	for (size_t i = 0; i <= start->count; i++)
+		if ((parked[i] = fcntl(start->fds[i], F_DUPFD_CLOEXEC, above)) < 0)
+			goto failed;
+	for (size_t i = 0; i < start->count; i++)
+		if (dup2(parked[i + 1], start->targets[i]) < 0)
+			goto failed;
+	sigset_t none;
+	sigemptyset(&none);
+	for (int sig = 1; sig < 65; sig++)
+		signal(sig, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	snprintf(program, sizeof program, "/proc/self/fd/%d", parked[0]);
+	execve(program, start->words, (char *[]){NULL});
+failed:
+	start->error = errno;
+	_exit(127);
+}
+
+static int32_t run(struct start *start)
+{
+	pid_t pid = vfork();
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		become(start);
+	if (!start->error)
+		return pid;
+	waitpid(pid, NULL, 0);
+	return -start->error;
+}
+
+static bool split(struct start *start, unsigned char *payload, size_t length)
+{
+	size_t count = 0, used = 0;
+	while (used < length && count < WORDS) {
+		size_t word = strnlen((char *)payload + used, length - used);
+		if (word == length - used)
+			return false; /* no NUL */
+		start->words[count++] = (char *)payload + used;
+		used += word + 1;
+	}
+	return count && used == length;
+}
+
+void spawn(uint64_t number, uint16_t targets, const int *fds, size_t fd_count, unsigned char *payload, size_t length)
+{
+	struct start start = {.fds = fds, .count = targets};
+	uint16_t wanted[FDS];
+	int32_t result = -EINVAL;
+	if (targets < FDS && fd_count == targets + 1u && length > targets * sizeof *wanted) {
+		memcpy(wanted, payload, targets * sizeof *wanted);
+		start.targets = wanted;
+		if (split(&start, payload + targets * sizeof *wanted, length - targets * sizeof *wanted))
+			result = run(&start);
+	}
+	link_send(SPAWNED, 0, number, &result, sizeof result);
+}
+
+void reap(void)
+{
+	int status;
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+		struct timespec now;
+		clock_gettime(CLOCK_REALTIME, &now);
+		struct exit *more = realloc(exits, (exit_count + 1) * sizeof *exits);
+		if (!more)
+			continue; /* nobody can be told without memory; the server sees that the process has gone */
+		exits = more;
+		exits[exit_count] = (struct exit){.serial = ++last_serial,
+						  .time = now.tv_sec * 1000000000LL + now.tv_nsec,
+						  .pid = pid,
+						  .status = status};
+		link_send(EXITED, 0, 0, &exits[exit_count++], sizeof *exits);
+	}
+}
+
+static struct exit *exit_of(uint64_t serial)
+{
+	for (size_t i = 0; i < exit_count; i++)
+		if (exits[i].serial == serial)
+			return &exits[i];
+	return NULL;
+}
+
+void forget_exit(uint64_t serial)
+{
+	struct exit *found = exit_of(serial);
+	if (found)
+		memmove(found, found + 1, (size_t)(exits + exit_count-- - found - 1) * sizeof *exits);
+}
+
+void bind_exit(uint64_t serial, uint64_t key)
+{
+	struct exit *found = exit_of(serial);
+	if (found)
+		found->key = key;
+}
+
+bool has_exited(uint64_t key)
+{
+	for (size_t i = 0; i < exit_count; i++)
+		if (exits[i].key == key)
+			return true;
+	return false;
+}
+
+void tell_exits(void)
+{
+	for (size_t i = 0; i < exit_count; i++)
+		link_send(EXITED, 0, 0, &exits[i], sizeof *exits);
+}

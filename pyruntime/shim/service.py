@@ -1,0 +1,567 @@
+"""The task service (containerd's api/runtime/task/v3/shim.proto; v2 is the same).
+
+A request may come a second time, from a monitor whose server was killed before it answered: ``again``. Then what was
+done already is not done twice.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import struct
+import time
+
+from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.shim import messages, rootfs
+from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, QUIT, RELEASE, RESIZE, TERMINAL
+from pyruntime.shim.stats import metrics
+from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
+from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
+from pyruntime.system import sockets
+from pyruntime.system.files import read
+from pyruntime.system.json import decode
+from pyruntime.system.processes import send_signal, start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.shim.events import Publisher
+
+# google.rpc.Code, as containerd understands it
+UNKNOWN, INVALID, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, UNIMPLEMENTED = 2, 3, 5, 6, 9, 12
+_CODES = ((NoSuchContainer, NOT_FOUND), (ContainerExists, ALREADY_EXISTS), (StateError, FAILED_PRECONDITION),
+          (UsageError, INVALID))
+_STATUS = {"creating": 1, "created": 1, "running": 2, "stopped": 3, "paused": 4}
+_DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's output; it takes 10 at most
+_MOMENT = 0.05      # seconds in which a process reads a request, or executes its program, ordinarily
+_PATIENCE = 10.0    # seconds for the same, at most
+_LAST_EXECS = 10.0  # seconds for the processes of `exec` to end after init
+_STUB_NAME = b"pyruntime:init\n"   # of a process that has not executed its program: native/stub/stub.c
+_ORPHANED = 250     # its exit status when the server ended before that: native/stub/stub.h
+_IDS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+
+
+class CallError(Exception):
+    """An error for the client: a code and a text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def call_error(error: Exception) -> CallError:
+    """The error for the client."""
+    if isinstance(error, CallError):
+        return error
+    if isinstance(error, PyruntimeError):
+        return CallError(next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN), error.sentence)
+    return CallError(UNKNOWN, f"{type(error).__name__}: {error!r}")
+
+
+class Call:
+    """A request. ``again``: another server may have begun with it."""
+
+    def __init__(self, task: Task, values: dict[str, Any], *, again: bool) -> None:
+        self.task = task
+        self.values = values
+        self.again = again
+        self.last = False   # whether the monitor is to end when the answer is sent
+
+    def process(self) -> TaskProcess:
+        """The process that the request names. Raises CallError."""
+        exec_id = self.values.get("exec_id", "")
+        init = self.task.init
+        if init is None or self.values["id"] != self.task.id:
+            raise CallError(NOT_FOUND, "container not created")
+        process = self.task.processes.get(exec_id)
+        if process is None:
+            raise CallError(NOT_FOUND, f"exec {exec_id}: process does not exist")
+        return process
+
+    def init(self) -> TaskProcess:
+        """The init process. Raises CallError."""
+        init = self.task.init
+        if init is None or self.values["id"] != self.task.id:
+            raise CallError(NOT_FOUND, "container not created")
+        return init
+
+
+class Service:
+    """The methods. Each gets a call and returns the fields of its response."""
+
+    def __init__(self, namespace: str, publisher: Publisher, watch: Callable[[Task], None]) -> None:
+        """``watch`` is called with a task before it is started: watch it for OOM kills."""
+        self._namespace = namespace
+        self._events = publisher
+        self._watch = watch
+        self.released: set[int] = set()   # keys of processes whose streams the monitor has closed
+
+    # --- create ------------------------------------------------------------------------------------------------------
+
+    def create(self, call: Call) -> dict[str, Any]:
+        """Create: mount the root filesystem, and let init wait for Start."""
+        task, values = call.task, call.values
+        if values["id"] != task.id:
+            raise CallError(UNIMPLEMENTED, f'"{values["id"]}" needs a shim of its own')
+        if values["checkpoint"]:
+            raise CallError(UNIMPLEMENTED, "a task cannot be created from a checkpoint yet")
+        with task.changed:
+            known = task.init
+            if known and not call.again:
+                raise CallError(ALREADY_EXISTS, f"container {task.id}: already exists")
+            if known and known.phase != ADDED:
+                return {"pid": known.pid}
+            init = task.processes[""] = TaskProcess(
+                task.bundle, terminal=values["terminal"], stdin=values["stdin"], stdout=values["stdout"],
+                stderr=values["stderr"], **({"key": known.key} if known else {}))
+        options = self._options(task, values["options"])
+        with init.lock:
+            try:
+                task.mark()
+                if call.again:
+                    self._remove(task)
+                task.save(init)
+                rootfs.mount(task.rootfs, values["rootfs"])
+                self._create(task, init, options)
+            except BaseException as error:
+                try:
+                    self._let_go(task, init)
+                    self._remove(task)
+                except PyruntimeError as second:
+                    error.add_note(str(second))
+                else:
+                    task.unmark()   # otherwise for the `delete` program
+                end_loggers(init.loggers, patience=0)
+                task.drop(init)
+                raise _failed("create", error) from None
+            self._events.publish(task.link, "/tasks/create", container_id=task.id, bundle=task.bundle,
+                                 rootfs=values["rootfs"], pid=init.pid, checkpoint="", io={
+                                     name: values[name] for name in ("stdin", "stdout", "stderr", "terminal")})
+            return {"pid": init.pid}
+
+    def _options(self, task: Task, given: dict[str, Any] | None) -> dict[str, Any]:
+        known = given and given["type_url"].rpartition("/")[2] == messages.OPTIONS_TYPE
+        options = messages.OPTIONS.decode(given["value"] if known and given else b"")
+        if options["root"]:
+            task.choose(os.path.join(options["root"], self._namespace), systemd=options["systemd_cgroup"])
+        else:
+            task.choose(task.root, systemd=options["systemd_cgroup"])
+        task.owner = options["io_uid"], options["io_gid"]
+        return options
+
+    def _create(self, task: Task, init: TaskProcess, options: dict[str, Any]) -> None:
+        streams, ours = self._open(task, init)
+        try:
+            state = task.runtime.create(
+                task.id, task.bundle, streams=() if init.terminal else streams.child, parent=task.parent,
+                console=ours[1] if ours else None, pivot=not options["no_pivot_root"],
+                new_keyring=not options["no_new_keyring"])
+            task.own_pids = state.own_pids
+            init.phase = CREATED
+            self._hand_streams(task, init, streams, ours)
+            task.known(init, state.pid, start_time(state.pid))
+            task.save(init)
+            # Not before: if this server ends here, another one begins again.
+            task.link.send(RELEASE, init.starting, flags=1)
+        finally:
+            _close(streams, ours)
+
+    def _open(self, task: Task, process: TaskProcess) -> tuple[ProcessStreams, tuple[_socket.socket, ...]]:
+        target = StreamNames(process.stdin, process.stdout, process.stderr, terminal=process.terminal, owner=task.owner)
+        # Of an attempt of a server that was killed: the key is the same.
+        task.link.send(RELEASE, process.key, flags=1)
+        # The client would take the end of this server for the end of the process, and close its FIFOs.
+        streams = open_streams(target, {"CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": self._namespace},
+                               lambda path, reading: task.parent.hold_open(path, process.starting, reading=reading))
+        process.loggers = streams.loggers
+        return streams, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM) if process.terminal else ()
+
+    def _hand_streams(self, task: Task, process: TaskProcess, streams: ProcessStreams, ours: tuple[_socket.socket, ...]
+                      ) -> None:
+        """Give the monitor what it holds for the process."""
+        if streams.held:
+            task.link.send(HOLD, process.key, fds=streams.held)
+        if streams.input:
+            task.link.send(HOLD, process.key, flags=1, fds=streams.input)
+        if not ours:
+            return
+        master = sockets.receive_fd(ours[0])
+        try:
+            source = streams.child[:1] if process.stdin else []
+            task.link.send(TERMINAL, process.key, flags=len(source), fds=[master, streams.child[1], *source])
+        finally:
+            os.close(master)
+        if process.size:
+            self._resize(task, process, *process.size)
+
+    def _remove(self, task: Task) -> None:
+        """Remove what is left of a container whose creation failed."""
+        task.runtime.delete(task.id, force=True)
+        rootfs.unmount(task.rootfs)
+
+    def _let_go(self, task: Task, process: TaskProcess) -> None:
+        """Let the monitor close what it holds for a process that could not be started."""
+        for key in (process.connection, process.starting, process.key):
+            task.link.send(RELEASE, key, flags=1)
+
+    # --- start -------------------------------------------------------------------------------------------------------
+
+    def start(self, call: Call) -> dict[str, Any]:
+        """Start: init, or a process that was added by Exec."""
+        process = call.process()
+        with process.lock:
+            if process.exec_id:
+                return self._start_exec(call, process)
+            return self._start_init(call, process)
+
+    def _start_init(self, call: Call, init: TaskProcess) -> dict[str, Any]:
+        task = call.task
+        if init.phase == STARTED:
+            if call.again:
+                return {"pid": init.pid}
+            raise CallError(FAILED_PRECONDITION, "cannot start a container that has been started")
+        if not call.again or not self._init_has_begun(task, init):
+            self._watch(task)
+            try:
+                task.runtime.start(task.id, keep=lambda fd: task.link.send(HOLD, init.connection, fds=[fd]))
+            except PyruntimeError as error:
+                raise _failed("start", error) from None
+            finally:
+                task.link.send(RELEASE, init.connection, flags=1)
+        self._events.publish(task.link, "/tasks/start", container_id=task.id, pid=init.pid)
+        init.phase = STARTED
+        task.save(init)
+        return {"pid": init.pid}
+
+    def _init_has_begun(self, task: Task, init: TaskProcess) -> bool:
+        """Whether a server that was killed has asked init to start the program; then wait until it is executed."""
+        time.sleep(_MOMENT)   # init may not have read the request yet
+        begun = task.runtime.state(task.id).status != "created"
+        if begun:
+            _await_program(init, _PATIENCE)
+        task.link.send(RELEASE, init.connection, flags=1)
+        return begun
+
+    def _start_exec(self, call: Call, process: TaskProcess) -> dict[str, Any]:
+        task, init = call.task, call.init()
+        if process.phase == STARTED and call.again:
+            return {"pid": process.pid}
+        if process.phase != ADDED or process.finished:
+            raise CallError(FAILED_PRECONDITION, f"exec {process.exec_id}: already started")
+        if init.end is not None:
+            raise CallError(FAILED_PRECONDITION, f"container {task.id} init process is not running")
+        if not (call.again and self._has_begun(task, process)):
+            try:
+                self._exec(task, process)
+            except BaseException as error:
+                self._let_go(task, process)
+                end_loggers(process.loggers, patience=0)
+                task.finish(process, 255, time.time_ns())
+                raise _failed("exec", error) from None
+        self._events.publish(task.link, "/tasks/exec-started", container_id=task.id, exec_id=process.exec_id,
+                             pid=process.pid)
+        process.phase = STARTED
+        task.save(process)
+        for key in (process.connection, process.starting):
+            task.link.send(RELEASE, key, flags=1)
+        self.settle(task, process)   # which has waited for its start
+        return {"pid": process.pid}
+
+    def _has_begun(self, task: Task, process: TaskProcess) -> bool:
+        """Whether a server that was killed has started the program. If it has not, the process ends when the monitor
+        closes the connection."""
+        if not process.pid:
+            return False
+        _await_program(process, _MOMENT)
+        task.link.send(RELEASE, process.connection, flags=1)
+        _await_program(process, _PATIENCE)
+        if process.end is not None and process.end.status == _ORPHANED:
+            task.parent.forget(process.end)
+            with task.changed:
+                process.end, process.pid = None, 0
+            return False
+        return True
+
+    def _exec(self, task: Task, process: TaskProcess) -> None:
+        spec = decode(process.spec.encode(), "process")
+        if not isinstance(spec, dict):
+            raise UsageError("the process of exec is not a JSON object")
+        spec["terminal"] = process.terminal   # the request overrides the document
+        streams, ours = self._open(task, process)
+
+        def on_pid(pid: int) -> None:
+            self._hand_streams(task, process, streams, ours)
+            task.known(process, pid, start_time(pid))
+            task.save(process)
+
+        try:
+            task.runtime.exec(task.id, process=spec, detach=True, console=ours[1] if ours else None,
+                              streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid,
+                              keep=lambda fd: task.link.send(HOLD, process.connection, fds=[fd]))
+        finally:
+            _close(streams, ours)
+
+    def exec(self, call: Call) -> dict[str, Any]:
+        """Exec: record a process that Start will start."""
+        task, values = call.task, call.values
+        call.init()
+        exec_id = values["exec_id"]
+        if not exec_id or not _IDS.issuperset(exec_id) or len(exec_id) > 128:
+            raise CallError(INVALID, f'"{exec_id}" is not a valid exec ID')
+        process = TaskProcess(task.bundle, exec_id=exec_id, terminal=values["terminal"], stdin=values["stdin"],
+                              stdout=values["stdout"], stderr=values["stderr"],
+                              spec=(values["spec"] or {"value": b""})["value"].decode())
+        with task.changed:
+            if exec_id in task.processes:
+                if call.again:
+                    return {}
+                raise CallError(ALREADY_EXISTS, f"id {exec_id}: already exists")
+            task.processes[exec_id] = process
+        task.save(process)
+        self._events.publish(task.link, "/tasks/exec-added", container_id=task.id, exec_id=exec_id)
+        return {}
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def settle(self, task: Task, process: TaskProcess) -> None:
+        """Announce the end of a process: after its start, and the end of init after those of all others."""
+        with process.lock:   # held by a start in progress
+            end = process.end
+            if end is None or process.finished or (process.exec_id and process.phase == ADDED):
+                return
+            if not process.exec_id:
+                self._end_others(task)
+            self._events.publish(task.link, "/tasks/exit", container_id=task.id, id=process.exec_id or task.id,
+                                 pid=process.pid, exit_status=end.status, exited_at=messages.moment(end.time))
+            task.link.send(BIND, end.serial, struct.pack("=Q", process.key))
+            task.finish(process, end.status, end.time)
+
+    def _end_others(self, task: Task) -> None:
+        if not task.own_pids:
+            try:
+                task.runtime.kill(task.id, 9, everything=True)
+            except StateError:   # no container is left
+                return
+        task.await_execs(_LAST_EXECS)
+
+    def wait(self, call: Call) -> TaskProcess:
+        """Wait: the process whose end is the answer."""
+        return call.process()
+
+    def delete(self, call: Call) -> dict[str, Any]:
+        """Delete: of init, the container too."""
+        task, process = call.task, call.process()
+        with process.lock:
+            if process.pid and process.end is None and not process.finished and process.phase != CREATED:
+                raise CallError(FAILED_PRECONDITION, f"cannot delete a running process {process.pid}")
+            if not process.exec_id:
+                return self._delete_init(task, process)
+        if process.pid and not process.finished:
+            self._await_end(task, process)
+        self._release(task, process)
+        task.drop(process)
+        return _deleted(process)
+
+    def _delete_init(self, task: Task, init: TaskProcess) -> dict[str, Any]:
+        task.runtime.delete(task.id, force=True)   # kills an init that waits for Start
+        self._await_end(task, init)
+        for process in [process for process in task.processes.values() if process.exec_id]:
+            self._release(task, process)
+            task.drop(process)
+        self._release(task, init)
+        rootfs.unmount(task.rootfs)
+        self._events.publish(task.link, "/tasks/delete", container_id=task.id, pid=init.pid, exit_status=init.status,
+                             exited_at=messages.moment(init.exited_at))
+        task.unmark()
+        task.drop(init)
+        return _deleted(init)
+
+    def _await_end(self, task: Task, process: TaskProcess) -> None:
+        """Its exit is announced before it is deleted."""
+        with task.changed:
+            task.changed.wait_for(lambda: process.end is not None or task.link.broken, _DRAINED)
+        self.settle(task, process)
+
+    def _release(self, task: Task, process: TaskProcess) -> None:
+        """Close the streams; what a terminal has written is copied before."""
+        task.link.send(RELEASE, process.key)
+        task.await_released(process.key, self.released, _DRAINED)
+        end_loggers(process.loggers)
+
+    # --- while it runs -----------------------------------------------------------------------------------------------
+
+    def state(self, call: Call) -> dict[str, Any]:
+        """State."""
+        task, process = call.task, call.process()
+        return {"id": process.exec_id or task.id, "bundle": task.bundle, "pid": process.pid,
+                "status": self._status(task, process), "stdin": process.stdin, "stdout": process.stdout,
+                "stderr": process.stderr, "terminal": process.terminal, "exec_id": process.exec_id,
+                "exit_status": process.status, "exited_at": messages.moment(process.exited_at)}
+
+    def _status(self, task: Task, process: TaskProcess) -> int:
+        if process.finished:
+            return _STATUS["stopped"]
+        if process.phase == ADDED:
+            return _STATUS["created"]
+        try:
+            status = task.runtime.state(task.id).status
+        except NoSuchContainer:
+            return _STATUS["stopped"]
+        if status == "stopped":   # its exit is about to be announced
+            return _STATUS["running"]
+        if process.exec_id and status != "paused":   # also in a container that waits for Start
+            return _STATUS["running"]
+        return _STATUS[status]
+
+    def kill(self, call: Call) -> dict[str, Any]:
+        """Kill: send a signal to a process, or to all of the container."""
+        task, process, number = call.task, call.process(), call.values["signal"]
+        if call.again and process.end is not None:
+            return {}   # perhaps of the signal that another server has sent
+        if process.end is not None and not call.values["all"]:
+            raise CallError(NOT_FOUND, "process already finished: not found")
+        if process.exec_id:
+            if not process.pid:
+                raise CallError(FAILED_PRECONDITION, "process not created")
+            try:
+                send_signal(process.pid, process.started, number)
+            except ProcessLookupError:
+                raise CallError(NOT_FOUND, "process already finished: not found") from None
+            except OSError as error:
+                raise CallError(INVALID, f"cannot send signal {number}: {error.strerror}") from None
+            return {}
+        try:
+            task.runtime.kill(task.id, number, everything=call.values["all"])
+        except StateError as error:
+            raise CallError(NOT_FOUND, f"{error.sentence}: process already finished: not found") from None
+        return {}
+
+    def pids(self, call: Call) -> dict[str, Any]:
+        """Pids: of the host."""
+        task, init = call.task, call.init()
+        if init.end is not None and task.own_pids:
+            return {}
+        pids = list(task.runtime.pids(task.id))
+        if init.end is None and init.pid not in pids:   # a container without cgroups
+            pids.insert(0, init.pid)
+        execs = {process.pid: process.exec_id for process in task.processes.values()
+                 if process.exec_id and process.end is None}
+        return {"processes": [{"pid": pid, "info": {
+            "type_url": "containerd.runc.v1.ProcessDetails",
+            "value": messages.PROCESS_DETAILS.encode({"exec_id": execs[pid]})} if pid in execs else None}
+            for pid in pids]}
+
+    def pause(self, call: Call) -> dict[str, Any]:
+        """Pause."""
+        call.init()
+        if not (call.again and call.task.runtime.state(call.task.id).status == "paused"):
+            call.task.runtime.pause(call.task.id)
+        self._events.publish(call.task.link, "/tasks/paused", container_id=call.task.id)
+        return {}
+
+    def resume(self, call: Call) -> dict[str, Any]:
+        """Resume."""
+        call.init()
+        if not (call.again and call.task.runtime.state(call.task.id).status != "paused"):
+            call.task.runtime.resume(call.task.id)
+        self._events.publish(call.task.link, "/tasks/resumed", container_id=call.task.id)
+        return {}
+
+    def checkpoint(self, call: Call) -> dict[str, Any]:
+        """Checkpoint: to a directory; the container keeps running unless the options say that it exits."""
+        task = call.task
+        call.init()
+        given = call.values["options"]
+        options = messages.CHECKPOINT_OPTIONS.decode(given["value"] if given else b"")
+        extra = {"work_path": options["work_path"]} if options["work_path"] else {}
+        task.runtime.checkpoint(
+            task.id, options["image_path"] or call.values["path"], leave_running=not options["exit"],
+            tcp_established=options["open_tcp"], ext_unix_sk=options["external_unix"], shell_job=options["terminal"],
+            file_locks=options["file_locks"], **extra)
+        self._events.publish(task.link, "/tasks/checkpointed", container_id=task.id, checkpoint=call.values["path"])
+        return {}
+
+    def update(self, call: Call) -> dict[str, Any]:
+        """Update: change limits."""
+        call.init()
+        resources = decode((call.values["resources"] or {"value": b"{}"})["value"], "resources")
+        if not isinstance(resources, dict):
+            raise CallError(INVALID, "the resources are not a JSON object")
+        call.task.runtime.update(call.task.id, resources)
+        return {}
+
+    def resizepty(self, call: Call) -> dict[str, Any]:
+        """ResizePty: also between Create and Start."""
+        process = call.process()
+        if process.terminal:
+            process.size = call.values["height"], call.values["width"]
+            self._resize(call.task, process, *process.size)
+        return {}
+
+    def _resize(self, task: Task, process: TaskProcess, rows: int, columns: int) -> None:
+        task.link.send(RESIZE, process.key, struct.pack("=4H", rows & 0xFFFF, columns & 0xFFFF, 0, 0))
+
+    def closeio(self, call: Call) -> dict[str, Any]:
+        """CloseIO: the input ends when the client has closed it, too."""
+        process = call.process()
+        if call.values["stdin"]:
+            call.task.link.send(CLOSE_STDIN, process.key)
+        return {}
+
+    def stats(self, call: Call) -> dict[str, Any]:
+        """Stats."""
+        call.init()
+        try:
+            runtime = call.task.runtime
+            return {"stats": metrics(runtime.stats(call.task.id), runtime.oom_counters(call.task.id))}
+        except StateError as error:
+            raise CallError(NOT_FOUND, f"cgroup does not exist: {error.sentence}: not found") from None
+
+    def connect(self, call: Call) -> dict[str, Any]:
+        """Connect: also without a container."""
+        init = call.task.init
+        return {"shim_pid": call.task.monitor, "task_pid": init.pid if init else 0}
+
+    def shutdown(self, call: Call) -> dict[str, Any]:
+        """Shutdown: of the monitor, unless it has a container."""
+        if call.task.init is None:
+            self._events.flush(call.task.link, 2.0)
+            call.task.leaving = call.last = True
+        return {}
+
+    def after(self, call: Call) -> None:
+        """Called when the answer is on its way."""
+        if call.last:
+            call.task.link.send(QUIT, 0)
+
+
+def _failed(verb: str, error: BaseException) -> BaseException:
+    """The error for the client, with the words in front that clients look for."""
+    if isinstance(error, PyruntimeError):
+        notes = "".join(f"; and while cleaning up: {note}" for note in getattr(error, "__notes__", ()))
+        return CallError(call_error(error).code, f"OCI runtime {verb} failed: {error.sentence}{notes}")
+    return error
+
+
+def _await_program(process: TaskProcess, seconds: float) -> None:
+    """Wait until the process has executed its program, or has ended."""
+    deadline = time.monotonic() + seconds
+    while process.end is None and time.monotonic() < deadline:
+        try:
+            if read(f"/proc/{process.pid}/comm") != _STUB_NAME:
+                return
+        except OSError:   # it has ended
+            pass
+        time.sleep(0.002)
+
+
+def _close(streams: ProcessStreams, ours: tuple[_socket.socket, ...]) -> None:
+    streams.close()
+    for end in ours:
+        end.close()
+
+
+def _deleted(process: TaskProcess) -> dict[str, Any]:
+    return {"pid": process.pid, "exit_status": process.status, "exited_at": messages.moment(process.exited_at)}

@@ -1,0 +1,400 @@
+"""The task service over its socket, with a client of ours in the place of containerd."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundles.build import busybox_rootfs
+from pyruntime.runtime.config.template import template
+from pyruntime.shim import messages
+from tests.shim.client import FRAME, Machine, Reader, ShimError, read_frame, until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    path = tmp_path_factory.mktemp("shim")
+    busybox_rootfs(path / "image")
+    made = Machine(path)
+    yield made
+    left = made.monitors()
+    sockets = os.listdir(made.room.seen("/run/containerd/s"))
+    made.close()
+    assert left == []
+    assert [name for name in sockets if ".server" not in name] == []
+
+
+class Container:
+    """A bundle as containerd prepares it, and a client of its shim."""
+
+    def __init__(self, machine: Machine, name: str, *args: str, terminal: bool = False) -> None:
+        self.machine = machine
+        self.name = name
+        self.bundle = machine.path / name
+        (self.bundle / "rootfs").mkdir(parents=True)
+        config = template(rootless=False, uid=0, gid=0, unified=False)
+        config["process"].update(args=list(args), terminal=terminal)
+        config["linux"]["cgroupsPath"] = f"/{machine.namespace}/{name}"
+        (self.bundle / "config.json").write_text(json.dumps(config))
+        self.terminal = terminal
+        self.path = machine.start(name, self.bundle)
+        self.client = machine.client(self.path)
+        self.out = Reader(self.bundle / "out")
+
+    def create(self, **fields: Any) -> int:
+        mount = {"type": "bind", "source": str(self.machine.path / "image"), "options": ["rbind", "rw"]}
+        pid: int = self.client.call("Create", id=self.name, bundle=str(self.bundle), rootfs=[mount],
+                                    terminal=self.terminal, **{"stdout": self.out.path, **fields})["pid"]
+        return pid
+
+    def call(self, method: str, **fields: Any) -> dict[str, Any]:
+        return self.client.call(method, id=self.name, **fields)
+
+    def exec(self, exec_id: str, *args: str) -> Reader:
+        out = Reader(self.bundle / f"out-{exec_id}")
+        process = {"args": list(args), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+        self.call("Exec", exec_id=exec_id, stdout=out.path, spec={
+            "type_url": "types.containerd.io/opencontainers/runtime-spec/1/Process",
+            "value": json.dumps(process).encode()})
+        return out
+
+    def remove(self) -> dict[str, Any]:
+        deleted = self.call("Delete")
+        self.call("Shutdown", now=True)
+        until(lambda: self.name not in self.machine.monitors())
+        assert not os.path.ismount(self.bundle / "rootfs")
+        self.client.close()
+        return deleted
+
+
+def test_a_life(machine: Machine) -> None:
+    container = Container(machine, "life", "sh", "-c", "echo hello; exit 7")
+    pid = container.create()
+    assert container.call("State")["status"] == 1
+    assert container.call("Pids")["processes"] == [{"pid": pid, "info": None}]
+    assert container.call("Start")["pid"] == pid
+    waited = container.call("Wait")
+    assert waited["exit_status"] == 7 and waited["exited_at"]["seconds"] > 1_700_000_000
+    assert container.out.all() == b"hello\n"
+    state = container.call("State")
+    assert (state["status"], state["exit_status"], state["pid"]) == (3, 7, pid)
+    deleted = container.remove()
+    assert (deleted["pid"], deleted["exit_status"], deleted["exited_at"]) == (pid, 7, waited["exited_at"])
+    until(lambda: machine.sink.of("life") == ["create", "start", "exit", "delete"])
+
+
+def test_both_names_of_the_service(machine: Machine) -> None:
+    container = Container(machine, "names", "true")
+    container.client.service = "containerd.task.v3.Task"
+    assert container.call("Connect")["task_pid"] == 0
+    container.client.service = "containerd.task.v4.Task"
+    with pytest.raises(ShimError) as refused:
+        container.call("Connect")
+    assert refused.value.code == 12
+    container.client.service = "containerd.task.v2.Task"
+    container.call("Shutdown")
+    until(lambda: "names" not in machine.monitors())
+
+
+def test_exec(machine: Machine) -> None:
+    container = Container(machine, "exec", "sleep", "100")
+    container.create()
+    container.call("Start")
+    first = container.exec("one", "sh", "-c", "echo in; exit 3")
+    with pytest.raises(ShimError) as twice:
+        container.exec("one-again", "true") and container.call("Exec", exec_id="one")
+    assert twice.value.code == 6
+    assert container.call("State", exec_id="one")["status"] == 1
+    pid = container.call("Start", exec_id="one")["pid"]
+    assert container.call("Wait", exec_id="one")["exit_status"] == 3
+    assert first.all() == b"in\n"
+    assert container.call("State", exec_id="one")["status"] == 3
+    assert container.call("Delete", exec_id="one")["pid"] == pid
+    with pytest.raises(ShimError) as gone:
+        container.call("State", exec_id="one")
+    assert gone.value.code == 5
+    container.exec("bad", "nosuch")
+    with pytest.raises(ShimError, match="executable file not found"):
+        container.call("Start", exec_id="bad")
+    assert container.call("Wait", exec_id="bad")["exit_status"] == 255
+    container.call("Delete", exec_id="bad")
+    container.call("Kill", signal=9)
+    assert container.call("Wait")["exit_status"] == 137
+    with pytest.raises(ShimError) as late:
+        container.call("Start", exec_id="one-again")
+    assert late.value.code == 9
+    container.remove()
+    until(lambda: machine.sink.of("exec") == [
+        "create", "start", "exec-added one", "exec-added one-again", "exec-started one", "exit one", "exec-added bad",
+        "exit", "delete"])
+
+
+def test_errors_have_the_codes_that_containerd_knows(machine: Machine) -> None:
+    container = Container(machine, "codes", "sleep", "100")
+    for method in ("State", "Start", "Kill", "Pids", "Stats", "Delete", "Wait"):
+        with pytest.raises(ShimError, match="not created") as missing:
+            container.call(method)
+        assert missing.value.code == 5
+    container.create()
+    with pytest.raises(ShimError) as twice:
+        container.create()
+    assert twice.value.code == 6
+    container.call("Start")
+    with pytest.raises(ShimError, match="cannot delete a running process") as running:
+        container.call("Delete")
+    assert running.value.code == 9
+    container.call("Kill", signal=15, all=True)
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    with pytest.raises(ShimError, match="process already finished") as finished:
+        container.call("Kill", signal=9)
+    assert finished.value.code == 5
+    container.remove()
+
+
+def test_a_failed_create_leaves_nothing(machine: Machine) -> None:
+    container = Container(machine, "failed", "nosuch")
+    with pytest.raises(ShimError, match=r"OCI runtime create failed.*executable file not found"):
+        container.create()
+    assert not os.path.ismount(container.bundle / "rootfs")
+    assert not os.path.lexists(container.bundle / "state")
+    assert container.out.all() == b""
+    container.call("Shutdown")
+    until(lambda: "failed" not in machine.monitors())
+
+
+def test_standard_input_ends_when_both_have_closed_it(machine: Machine) -> None:
+    container = Container(machine, "input", "cat")
+    os.mkfifo(container.bundle / "in")
+    container.create(stdin=str(container.bundle / "in"))
+    container.call("Start")
+    for text in (b"one\n", b"two\n"):   # a client that goes and comes again
+        with (container.bundle / "in").open("wb", buffering=0) as file:
+            file.write(text)
+        until(lambda text=text: text in container.out.data)
+    container.call("CloseIO", stdin=True)
+    assert container.call("Wait")["exit_status"] == 0
+    assert container.out.all() == b"one\ntwo\n"
+    container.remove()
+
+
+def test_a_terminal_has_its_size_before_the_start(machine: Machine) -> None:
+    container = Container(machine, "tty", "sh", "-c", "stty size; read line; echo got $line; exit 4", terminal=True)
+    os.mkfifo(container.bundle / "in")
+    container.create(stdin=str(container.bundle / "in"))
+    container.call("ResizePty", width=91, height=17)
+    container.call("Start")
+    until(lambda: b"17 91\r\n" in container.out.data)
+    with (container.bundle / "in").open("wb", buffering=0) as file:
+        file.write(b"typed\n")
+        assert container.call("Wait")["exit_status"] == 4
+    container.remove()
+    assert container.out.all() == b"17 91\r\ntyped\r\ngot typed\r\n"
+
+
+def test_no_byte_is_lost_at_the_end(machine: Machine) -> None:
+    for terminal in (False, True):
+        name = f"bytes-{terminal}"
+        container = Container(machine, name, "sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x", terminal=terminal)
+        container.create()
+        container.call("Start")
+        assert container.call("Wait")["exit_status"] == 0
+        container.remove()
+        assert container.out.all() == b"x" * 1_000_000
+
+
+def test_files_and_logging_programs(machine: Machine, tmp_path: Path) -> None:
+    container = Container(machine, "file", "sh", "-c", "echo out; echo err >&2")
+    container.create(stdout=f"file://{tmp_path}/new/log")
+    container.call("Start")
+    container.call("Wait")
+    assert (tmp_path / "new/log").read_text() == "out\nerr\n"
+    container.remove()
+    logger = tmp_path / "logger"
+    logger.write_text('#!/bin/sh\nexec 5>&-\necho "$1 $2 $CONTAINER_ID" >"$2"\ncat <&3 >>"$2"\ncat <&4 >>"$2"\n')
+    logger.chmod(0o755)
+    container = Container(machine, "logger", "sh", "-c", "echo out; echo err >&2")
+    container.create(stdout=f"binary://{logger}?to={tmp_path}/logged")
+    container.call("Start")
+    container.call("Wait")
+    container.remove()
+    assert (tmp_path / "logged").read_text() == f"to {tmp_path}/logged logger\nout\nerr\n"
+
+
+def test_frames_that_are_wrong(machine: Machine) -> None:
+    container = Container(machine, "frames", "true")
+    send = container.client.connection.sendall
+    send(FRAME.pack(5, 1, 3, 0) + b"12345")   # a stream's data: ignored
+    send(FRAME.pack(3, 3, 1, 0) + b"\x0a\x05a")   # no Request
+    assert messages.RESPONSE.decode(read_frame(container.client.connection)[2])["status"]["code"] == 3
+    send(FRAME.pack((4 << 20) + 1, 5, 1, 0) + bytes((4 << 20) + 1))
+    assert messages.RESPONSE.decode(read_frame(container.client.connection)[2])["status"]["code"] == 8
+    request = messages.REQUEST.encode({"service": "containerd.task.v2.Task", "method": "Connect",
+                                       "payload": bytes([0x0A, 0x06]) + b"frames" + b"\x7a" + (
+                                           b"\xf0\xff\xff\x01") + bytes(0x3FFFF0)})[:4 << 20]
+    send(FRAME.pack(len(request), 7, 1, 0) + request)   # as long as a message may be
+    assert read_frame(container.client.connection)[0] == 7
+    container.client.stream = 9
+    assert container.call("Connect")["shim_pid"] > 0
+    clients = [machine.client(container.path) for _ in range(200)]
+    streams = [client.begin("Connect", id="frames") for client in clients]
+    assert len({client.answer(stream, "Connect")["shim_pid"] for client, stream in
+                zip(clients, streams, strict=True)}) == 1
+    for client in clients:
+        client.close()
+    container.call("Shutdown")
+    until(lambda: "frames" not in machine.monitors())
+
+
+def test_the_server_is_killed(machine: Machine) -> None:
+    """All containers go on, a Wait in progress is answered, and so are exits that nobody saw."""
+    containers = [Container(machine, f"killed-{number}", "sh", "-c",
+                            f"i=0; while [ $i -lt {4 * number} ]; do echo $i; i=$((i+1)); sleep 0.1; done;"
+                            f" exit {10 + number}") for number in range(10)]
+    for container in containers:
+        container.create()
+    waits = [container.client.begin("Wait", id=container.name) for container in containers]
+    for container in containers:
+        container.call("Start")
+        machine.kill_server()
+    for number, (container, stream) in enumerate(zip(containers, waits, strict=True)):
+        assert container.client.answer(stream, "Wait")["exit_status"] == 10 + number
+        assert container.out.all() == "".join(f"{i}\n" for i in range(4 * number)).encode()
+        machine.kill_server()
+        assert container.call("State")["exit_status"] == 10 + number
+        assert container.remove()["exit_status"] == 10 + number
+        until(lambda container=container: machine.sink.of(container.name)[-1:] == ["delete"])
+        # An event may come twice if the server dies before containerd's answer has come, but in order.
+        topics = machine.sink.of(container.name)
+        assert [topic for index, topic in enumerate(topics) if topic not in topics[:index]] == [
+            "create", "start", "exit", "delete"]
+
+
+def test_a_server_is_replaced_on_purpose(machine: Machine) -> None:
+    """By SIGTERM: another one takes over the requests in progress."""
+    container = Container(machine, "replaced", "sleep", "100")
+    container.create()
+    container.call("Start")
+    waiting = container.client.begin("Wait", id="replaced")
+    container.call("State")
+    before = machine.servers()
+    machine.room.ok("kill", "-TERM", str(before[0]))
+    until(lambda: machine.servers() not in (before, []))
+    assert container.call("State")["status"] == 2
+    container.call("Pause")
+    assert container.call("State")["status"] == 4
+    container.call("Resume")
+    container.call("Kill", signal=9)
+    assert container.client.answer(waiting, "Wait")["exit_status"] == 137
+    container.remove()
+
+
+def test_limits_and_statistics(machine: Machine) -> None:
+    container = Container(machine, "limits", "sleep", "100")
+    container.create()
+    container.call("Start")
+    container.call("Update", resources={"type_url": "", "value": json.dumps({"memory": {"limit": 64 << 20}}).encode()})
+    stats = container.call("Stats")["stats"]
+    second = stats["type_url"] == "io.containerd.cgroups.v2.Metrics"
+    values = (messages.METRICS_2 if second else messages.METRICS_1).decode(stats["value"])
+    limit = values["memory"]["usage_limit"] if second else values["memory"]["usage"]["limit"]
+    assert limit == 64 << 20
+    assert values["pids"]["current"] == 1
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_twenty_starts_at_once(machine: Machine) -> None:
+    machine.kill_server()
+    containers: list[Container] = []
+    statuses: dict[int, int] = {}
+
+    def one(number: int) -> None:
+        container = Container(machine, f"start-{number}", "sh", "-c", f"exit {number}")
+        containers.append(container)
+        container.create()
+        container.call("Start")
+        statuses[number] = container.call("Wait")["exit_status"]
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == {number: number for number in range(20)}
+    assert len(machine.servers()) == 1
+    for container in containers:
+        container.remove()
+
+
+def test_descriptors_do_not_grow(machine: Machine) -> None:
+    counts = []
+    for number in range(12):
+        container = Container(machine, f"flat-{number}", "sleep", "100")
+        container.create()
+        container.call("Start")
+        container.exec("e", "true")
+        container.call("Start", exec_id="e")
+        container.call("Wait", exec_id="e")
+        container.call("Delete", exec_id="e")
+        container.call("Kill", signal=9)
+        container.call("Wait")
+        monitor = container.call("Connect")["shim_pid"]
+        held = machine.room.ok("sh", "-c", f"ls /proc/{monitor}/fd | wc -l")
+        container.remove()
+        counts.append((held, machine.room.ok("sh", "-c", f"ls /proc/{machine.servers()[0]}/fd | wc -l")))
+    assert len(set(counts[2:])) == 1, counts
+
+
+def test_delete_program(machine: Machine) -> None:
+    """After the monitor was killed, containerd runs it: the container goes, whatever is left of it."""
+    container = Container(machine, "orphan", "sleep", "100")
+    pid = container.create()
+    container.call("Start")
+    monitor = container.call("Connect")["shim_pid"]
+    machine.room.run("kill", "-9", str(monitor))
+    for _ in range(2):   # the second time, nothing is left
+        done = subprocess.run(machine.room.words(*machine.words("orphan", container.bundle), "delete"), check=False,
+                              capture_output=True, timeout=60, env=machine.environment)
+        assert done.returncode == 0, done.stderr
+        deleted = messages.METHODS["Delete"][1].decode(done.stdout)
+        assert deleted["exit_status"] == 137 and deleted["pid"] in (pid, 0)
+        assert not os.path.ismount(container.bundle / "rootfs")
+        assert machine.room.run("kill", "-0", str(pid)).returncode != 0
+
+
+def test_dump(machine: Machine) -> None:
+    """SIGUSR1 writes what the server does to the log of containerd."""
+    container = Container(machine, "dump", "sleep", "100")
+    os.mkfifo(container.bundle / "log")
+    log = os.open(container.bundle / "log", os.O_RDWR | os.O_NONBLOCK)
+    container.create()
+    container.call("Start")
+    container.client.begin("Wait", id="dump")
+    until(lambda: container.call("State")["status"] == 2)
+    machine.room.run("kill", "-USR1", str(machine.servers()[0]))
+    text = b""
+
+    def shown() -> bool:
+        nonlocal text
+        try:
+            text += os.read(log, 65536)
+        except BlockingIOError:
+            return False
+        return b"task dump: process init" in text and b"1 wait for it" in text
+
+    until(shown)
+    os.close(log)
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
