@@ -47,16 +47,20 @@ class Both:
         self.runtime.ok("create", "c1", bundle)
         if status != "created":
             self.runtime.ok("start", "c1")
-            # The first process of a pid namespace gets no SIGTERM before it has set its trap.
-            about, deadline = Path(f"/proc/{self.runtime.state('c1')['pid']}/status"), time.monotonic() + PATIENCE
-            while not int(re.findall(r"SigCgt:\s*(\w+)", about.read_text())[0], 16) >> signal.SIGTERM - 1 & 1:
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
+            if WAITS in bundle.config["process"]["args"]:
+                self._await_trap()
         if status == "paused":
             self.runtime.ok("pause", "c1")
         if status == "stopped":
             self.runtime.ok("kill", "c1", "KILL")
             self.runtime.await_status("c1", "stopped")
+
+    def _await_trap(self) -> None:
+        """The first process of a pid namespace gets no SIGTERM before it has set its trap."""
+        about, deadline = Path(f"/proc/{self.runtime.state('c1')['pid']}/status"), time.monotonic() + PATIENCE
+        while not int(re.findall(r"SigCgt:\s*(\w+)", about.read_text())[0], 16) >> signal.SIGTERM - 1 & 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
 
     def left(self, after: str) -> list[str]:
         """The remains of the container, once it has the expected status."""
