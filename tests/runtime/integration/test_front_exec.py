@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import TOP
 from tests.containers import PATIENCE, Bundle
 from tests.front import WAITS, Both
 
@@ -261,6 +262,16 @@ def test_signals_are_forwarded(both: Both, bundle: Bundle, number: signal.Signal
     assert statuses[0] == statuses[1] == {15: 41, 2: 42, 10: 43, 9: -9}[number]
 
 
+@pytest.mark.parametrize("front", ["off", "on"])
+def test_a_caller_that_ignores_sigchld(both: Both, bundle: Bundle, front: str) -> None:
+    """Ignored signals survive execve(2), and for this one the kernel would keep no exit status (wait(2))."""
+    both.bring(bundle.shell(WAITS), "running")
+    # Not the installation that records calls: its shell does not ignore the signal.
+    command = ["env", "--ignore-signal=CHLD", str(TOP / ".venv/bin/pyruntime"), "--root", str(both.runtime.root), "exec"]
+    for words, status in ((["c1", "sh", "-c", "exit 7"], 7), (["--detach", "c1", "true"], 0)):
+        done = subprocess.run([*command, *words], env={**os.environ, "PYRUNTIME_FRONT": front}, check=False,
+                              timeout=PATIENCE)
+        assert done.returncode == status, words
 
 
 def test_a_thousand_execs_leave_nothing(both: Both, bundle: Bundle) -> None:
