@@ -267,10 +267,10 @@ def test_a_caller_that_ignores_sigchld(both: Both, bundle: Bundle, front: str) -
     """Ignored signals survive execve(2), and for this one the kernel would keep no exit status (wait(2))."""
     both.bring(bundle.shell(WAITS), "running")
     # Not the installation that records calls: its shell does not ignore the signal.
-    command = ["env", "--ignore-signal=CHLD", str(TOP / ".venv/bin/pyruntime"), "--root", str(both.runtime.root), "exec"]
+    command = ["env", "--ignore-signal=CHLD", str(TOP / ".venv/bin/pyruntime"), "--root", str(both.runtime.root)]
     for words, status in ((["c1", "sh", "-c", "exit 7"], 7), (["--detach", "c1", "true"], 0)):
-        done = subprocess.run([*command, *words], env={**os.environ, "PYRUNTIME_FRONT": front}, check=False,
-                              timeout=PATIENCE)
+        done = subprocess.run([*command, "exec", *words], env={**os.environ, "PYRUNTIME_FRONT": front},
+                              check=False, timeout=PATIENCE)
         assert done.returncode == status, words
 
 
