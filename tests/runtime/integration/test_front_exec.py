@@ -226,6 +226,15 @@ def test_a_pid_file_behind_a_link_and_back(both: Both, bundle: Bundle) -> None:
     assert (both.place / "pid").exists() and not (both.place / "deep/pid").exists()
 
 
+def test_a_pid_file_names_no_process_that_never_ran(both: Both, bundle: Bundle) -> None:
+    """Only the kernel finds out that a file is no program; and Python may come too late for this container."""
+    bundle.add_mount("/tmp", "tmpfs", "tmpfs")
+    both.bring(bundle.shell(f"echo junk >/tmp/junk; chmod 755 /tmp/junk; {WAITS}"), "running")
+    (both.place / "libexec/pyruntime").write_text("#!/bin/sh\nexit 9\n")
+    assert both.answer(f"exec --pid-file {both.place}/pid c1 /tmp/junk", "on")[0][0] == 9
+    assert not (both.place / "pid").exists()
+
+
 def test_a_kept_plan_that_does_not_hold_here(both: Both, bundle: Bundle) -> None:
     """After the container was created again, its state.json is another."""
     both.bring(bundle.shell(WAITS), "running")
