@@ -28,6 +28,7 @@ struct launch {
 	pid_t stub;    /* until it has created the process */
 	pid_t process; /* 0: not known yet */
 	int64_t clone; /* the step that creates it */
+	bool reported; /* in the pid file */
 };
 
 static struct launch launch;
@@ -262,7 +263,8 @@ int do_report_process(struct front *f, const struct step_report_process *a)
 	const char *text = decimal(pid, f->launch->process);
 	bool written = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 	close(fd);
-	if (written && !rename(temporary, path))
+	f->launch->reported = written && !rename(temporary, path);
+	if (f->launch->reported)
 		return 0;
 	unlink(temporary);
 	return HAND_OVER;
@@ -279,6 +281,8 @@ void abandon_launch(struct front *f)
 			kill(pids[i], SIGKILL);
 			waitpid(pids[i], NULL, 0);
 		}
+	if (f->launch->reported) /* Python may fail before it replaces the file */
+		unlink(f->request->pid_file);
 	f->launch = NULL;
 }
 

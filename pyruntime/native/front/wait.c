@@ -27,7 +27,7 @@ void keep_signals(void)
 	kept = !sigprocmask(SIG_BLOCK, &all, &before);
 }
 
-/* Signals that arrived meanwhile are then handled by Python. */
+/* Nothing has been executed: signals that arrived meanwhile act on us, as before Python collects them. */
 void release_signals(void)
 {
 	if (kept)

@@ -231,7 +231,7 @@ class ExecLaunch(Launch):
             self._close_window()
             raise
         super().__init__(plan, fds, request.preserve_fds, request.debug, request.streams, request.parent)
-        self._keep: Callable[[], None] = lambda: keep(container, plan, self.encoded, request.content)
+        self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, request.content)
         if not request.remember:
             self._keep = lambda: None
         self.on_pid = request.on_pid

@@ -229,10 +229,11 @@ class Launch:
         return index
 
     def _spawn(self) -> None:
+        # First what may fail for a reason of the caller's: nothing is open yet.
+        self.encoded = encode(self.plan.steps, faults.for_stub(self.plan.steps))
         ours, theirs = channel.pair()
         self._control = ours
         image = program()
-        self.encoded = encode(self.plan.steps, faults.for_stub(self.plan.steps))
         plan = sealed("plan", self.encoded)
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve

@@ -19,13 +19,13 @@ from pyruntime.runtime.plan.life import KEPT, SLOTS, InstructionList
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.runtime.compiler.compile import Plan
-    from pyruntime.runtime.lifecycle.store import StateDirectory
+    from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 ASIDE = {"process", "detach", "pid-file"}   # options that do not change the plan
 _LARGEST = 1 << 16   # bytes of a process file
 
 
-def keep(container: StateDirectory, plan: Plan, encoded: bytes, content: bytes) -> None:
+def keep(container: StateDirectory, record: StateRecord, plan: Plan, encoded: bytes, content: bytes) -> None:
     """Keep the plan of a successful `exec` with this content of the process file, unless the front cannot carry it
     out."""
     if (not 0 < len(content) <= _LARGEST or not ordinary(plan) or "PYRUNTIME_FAULT" in os.environ
@@ -35,6 +35,8 @@ def keep(container: StateDirectory, plan: Plan, encoded: bytes, content: bytes) 
     try:
         for name in ("state.json", "exec.json"):
             listing.unchanged(name, os.stat(os.path.join(container.directory, name)))
+        if not record.alive():
+            return   # perhaps the files are those of a later container with this ID, and other privileges
         listing.emit("require_process", content=content)
         emit_conditions(listing, plan)
         listing.emit("copy", records=HEADER.unpack_from(encoded)[2], data=encoded[HEADER.size:])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import TOP
 from tests.containers import PATIENCE, Bundle
 from tests.front import WAITS, Both
 
@@ -225,6 +226,15 @@ def test_a_pid_file_behind_a_link_and_back(both: Both, bundle: Bundle) -> None:
     assert (both.place / "pid").exists() and not (both.place / "deep/pid").exists()
 
 
+def test_a_pid_file_names_no_process_that_never_ran(both: Both, bundle: Bundle) -> None:
+    """Only the kernel finds out that a file is no program; and Python may come too late for this container."""
+    bundle.add_mount("/tmp", "tmpfs", "tmpfs")
+    both.bring(bundle.shell(f"echo junk >/tmp/junk; chmod 755 /tmp/junk; {WAITS}"), "running")
+    (both.place / "libexec/pyruntime").write_text("#!/bin/sh\nexit 9\n")
+    assert both.answer(f"exec --pid-file {both.place}/pid c1 /tmp/junk", "on")[0][0] == 9
+    assert not (both.place / "pid").exists()
+
+
 def test_a_kept_plan_that_does_not_hold_here(both: Both, bundle: Bundle) -> None:
     """After the container was created again, its state.json is another."""
     both.bring(bundle.shell(WAITS), "running")
@@ -261,6 +271,16 @@ def test_signals_are_forwarded(both: Both, bundle: Bundle, number: signal.Signal
     assert statuses[0] == statuses[1] == {15: 41, 2: 42, 10: 43, 9: -9}[number]
 
 
+@pytest.mark.parametrize("front", ["off", "on"])
+def test_a_caller_that_ignores_sigchld(both: Both, bundle: Bundle, front: str) -> None:
+    """Ignored signals survive execve(2), and for this one the kernel would keep no exit status (wait(2))."""
+    both.bring(bundle.shell(WAITS), "running")
+    # Not the installation that records calls: its shell does not ignore the signal.
+    command = ["env", "--ignore-signal=CHLD", str(TOP / ".venv/bin/pyruntime"), "--root", str(both.runtime.root)]
+    for words, status in ((["c1", "sh", "-c", "exit 7"], 7), (["--detach", "c1", "true"], 0)):
+        done = subprocess.run([*command, "exec", *words], env={**os.environ, "PYRUNTIME_FRONT": front},
+                              check=False, timeout=PATIENCE)
+        assert done.returncode == status, words
 
 
 def test_a_thousand_execs_leave_nothing(both: Both, bundle: Bundle) -> None:

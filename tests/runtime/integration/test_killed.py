@@ -39,12 +39,10 @@ _READS = re.compile(r"(read|pread64|readlink|[fl]?stat|newfstatat|statx|statfs|f
                     r"|clock_\w+|uname|sched_\w+|prlimit64|arch_prctl|futex|rseq|pidfd_open|socket|umask)\(")
 
 
-def bring(runtime: Runtime, bundle: Bundle, words: str, status: str) -> None:
-    """Create the container c1 in a status, with the front, which is faster; it knows an `exec` from the second time
-    on."""
+def bring(runtime: Runtime, bundle: Bundle, status: str) -> None:
+    """Create the container c1 in a status, with the front, which is faster."""
     lines = ["create c1 {bundle}", *(["start c1"] if status != "created" else []),
-             *{"paused": ["pause c1"], "stopped": ["kill c1 KILL"]}.get(status, []),
-             *([words] if words.startswith("exec") else [])]
+             *{"paused": ["pause c1"], "stopped": ["kill c1 KILL"]}.get(status, [])]
     for line in lines:
         runtime.ok(*line.format(bundle=bundle).split(), env={"PYRUNTIME_FRONT": "on"})
     if status == "stopped":
@@ -131,7 +129,7 @@ def test_a_verb_is_killed(runtime: Runtime, bundle: Bundle, tmp_path: Path, word
     """`state` tells the truth, and `delete --force` leaves nothing."""
     asks = words.startswith(QUESTIONS)
     leftovers = Leftovers(runtime.root)
-    bring(runtime, bundle.shell(WAITS), words, before)
+    bring(runtime, bundle.shell(WAITS), before)
     traced = Traced(runtime, words, tmp_path)
     moments = traced.moments()
     processes = alone(runtime) if asks else []
@@ -141,7 +139,7 @@ def test_a_verb_is_killed(runtime: Runtime, bundle: Bundle, tmp_path: Path, word
         tried += 1
         if not asks:
             remove(runtime, leftovers)
-            bring(runtime, bundle, words, before)
+            bring(runtime, bundle, before)
         process = traced.run(moment, "SIGKILL")
         try:
             status = process.wait(PATIENCE)
@@ -165,13 +163,13 @@ WITH_INIT = [verb[:2] for verb in VERBS if verb[1] != "stopped" and not verb[0].
 def test_init_dies_during_a_verb(runtime: Runtime, bundle: Bundle, tmp_path: Path, words: str, before: str) -> None:
     """The verb succeeds or reports an error, and does not hang; the container is stopped, and can be deleted."""
     leftovers = Leftovers(runtime.root)
-    bring(runtime, bundle.shell(WAITS), words, before)
+    bring(runtime, bundle.shell(WAITS), before)
     traced = Traced(runtime, words, tmp_path)
     moments = traced.moments()
     reached = 0
     for moment in moments[::6 if traced.front else 1]:
         remove(runtime, leftovers)
-        bring(runtime, bundle, words, before)
+        bring(runtime, bundle, before)
         init = runtime.state("c1")["pid"]
         process = traced.run(moment, "SIGSTOP")
         try:
@@ -197,20 +195,20 @@ def test_init_dies_during_a_verb(runtime: Runtime, bundle: Bundle, tmp_path: Pat
 
 def test_a_delete_is_overtaken(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     """At each moment, by another `delete` and by a `create` of the same ID, whose container is not this one's."""
-    bring(runtime, bundle.shell(WAITS), "delete", "stopped")
+    bring(runtime, bundle.shell(WAITS), "stopped")
     traced = Traced(runtime, "delete c1", tmp_path)
     moments = traced.moments()
     reached = 0
     for moment in moments[::3 if traced.front else 1]:
         runtime("delete", "--force", "c1")
-        bring(runtime, bundle, "delete", "stopped")
+        bring(runtime, bundle, "stopped")
         process = traced.run(moment, "SIGSTOP")
         try:
             traced.await_stop(process)
             if process.poll() is None:
                 reached += 1
                 runtime("delete", "c1")
-                bring(runtime, bundle, "delete", "running")
+                bring(runtime, bundle, "running")
                 traced.resume(process)
                 assert process.wait(PATIENCE) in (0, 1)
                 assert settled(runtime, "running"), moment

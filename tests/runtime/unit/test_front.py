@@ -23,11 +23,13 @@ from pyruntime.runtime.config.joining import asked_process, kept_of
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.lifecycle.exec import ExecRequest, exec_plan
 from pyruntime.runtime.lifecycle.life import life_plan
+from pyruntime.runtime.lifecycle.replay import keep
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.lifecycle.template import template
 from pyruntime.runtime.plan.encode import HEADER, STUB, encode
 from pyruntime.runtime.plan.life import LIFE, OPS, VERBS
 from pyruntime.system import uapi
+from pyruntime.system.processes import start_time
 from tests.conftest import TOP, compile_c
 
 FRONT = TOP / "pyruntime/native/front"
@@ -107,16 +109,16 @@ class Process:
         self.container.keep(self.kept)
         own = asked_process(self.kept, ["/"])
         user = {**own["user"], "uid": 1}
-        self.template = template(self.container, self._plan({**own, "user": user}), own)
+        self.template = template(self.container, self.plan({**own, "user": user}), own)
 
-    def _plan(self, process: dict[str, Any]) -> Plan:
+    def plan(self, process: dict[str, Any]) -> Plan:
         host = Host(cgroup=CgroupHost((), None))
         config = Config({**self.kept, "process": process}, "exec", "/b")
         return exec_plan(self.container, self.record, config, ExecRequest(), host, uapi.CLONE_NEWPID)
 
     def compiled(self, args: list[str], **options: Any) -> list[bytes]:
         """The records of the launch plan by Python."""
-        return _records(encode(self._plan(asked_process(self.kept, args, **options)).steps))
+        return _records(encode(self.plan(asked_process(self.kept, args, **options)).steps))
 
     def filled(self, program: Path, *words: str) -> list[bytes]:
         """The records of the launch plan by the front; none if it hands over."""
@@ -138,6 +140,19 @@ def _records(plan: bytes) -> list[bytes]:
         body = body[size:]
     assert len(found) == count
     return found
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_plan_is_kept_only_while_its_container_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                       lives: bool) -> None:
+    """Later, state.json and exec.json may be those of another container with the same ID."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    process = Process(tmp_path)
+    process.record.pid, process.record.started = os.getpid(), start_time(os.getpid()) - (not lives)
+    process.container.write(process.record)
+    asked = process.plan(asked_process(process.kept, ["true"]))
+    keep(process.container, process.record, asked, encode(asked.steps), b"{}")
+    assert bool(list(Path(process.container.directory).glob("exec.[0-7]"))) == lives
 
 
 SAMPLE = json.loads((TOP / "bundles/busybox/config.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 from binascii import crc32
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 
 from bundles.build import names
 from bundles.golden import golden, reference_plan
+from pyruntime.errors import PyruntimeError
+from pyruntime.runtime.compiler.compile import Plan
+from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.plan import encode as wire
 from pyruntime.runtime.plan.explain import json as explain_json
 from pyruntime.runtime.plan.generate import header
@@ -50,6 +54,16 @@ def test_every_operation_is_emitted_somewhere() -> None:
                 for path in (TOP / "pyruntime/runtime" / room).glob("*.py")]
     emitters.append((TOP / "pyruntime/runtime/plan/encode.py").read_text())   # sync
     assert [name for name in OPS if not any(f'"{name}"' in text for text in emitters)] == []
+
+
+def test_a_plan_that_cannot_be_encoded_leaves_nothing_open() -> None:
+    """The library's caller may go on for years."""
+    nul = step("seal", "prepare_exec", "process.args", args=["echo", "a\0b"], env=[], preserve=0)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(PyruntimeError, match=r"process\.args: .* holds a NUL character"):
+            Launch(Plan([nul], [], {}, []), {}, 0, lambda text: None).run()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_every_phase_has_a_reason() -> None:
