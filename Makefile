@@ -48,7 +48,7 @@ build/.packages: tools/install-deps
 	@tools/install-deps
 	@mkdir -p $(@D) && touch $@
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(STUB)/stub | $(PACKAGES)
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(wildcard $(NATIVE)/snapshot/*.[ch]) $(STUB)/stub | $(PACKAGES)
 	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest ruff"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
@@ -68,7 +68,7 @@ $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The front has no arguments of its own, and reads plans with the stub's decoder, which its plan.c includes.
 $(NATIVE)/front/front: SHARED :=
-$(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h
+$(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
 
 # The shim hands over to Python as the front does.
 $(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c)
@@ -136,7 +136,7 @@ build/lint/_%.c: $(NATIVE)/build_%.py $(VENV)/.installed
 build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDINGS)
 	@for file in $(filter pyruntime/%.c,$^); do \
 		$(CC) $(WARN) -Werror -O2 -c -o /dev/null $$file || exit 1; done
-	@for file in $(BINDINGS); do $(CC) $(WARN) -Wno-unused-parameter -Wno-sign-compare -Werror -O2 -D_GNU_SOURCE \
+	@for file in $(BINDINGS); do $(CC) $(WARN) -Wno-unused-parameter -Wno-sign-compare -Werror -O2 -D_GNU_SOURCE -I. \
 		-I$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))') -c -o /dev/null $$file || exit 1; done
 	@touch $@
 

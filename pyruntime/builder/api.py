@@ -25,9 +25,10 @@ from pyruntime.builder.steps import network
 from pyruntime.builder.steps.mounts import Secrets
 from pyruntime.builder.steps.origins import Origins, Remote
 from pyruntime.builder.steps.run import RunOptions
-from pyruntime.errors import ImageError, NoSuchImage
+from pyruntime.errors import ImageError, NoSuchImage, PyruntimeError
 from pyruntime.images.copy import image_of
 from pyruntime.images.lookup import find
+from pyruntime.images.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from pyruntime.builder.steps.tree import Tree
     from pyruntime.images.api import ImageStore
     from pyruntime.images.lookup import Image
-    from pyruntime.images.platform import Platform
     from pyruntime.images.progress import Progress
     from pyruntime.networks.site import Site
 
@@ -118,8 +118,7 @@ class Builder:
         run = RunOptions(self._site)
         run.shm_size = request.shm_size
         run.ulimits = request.rlimits
-        if request.cgroup_parent:
-            run.cgroup = request.cgroup_parent
+        run.cgroup_parent = request.cgroup_parent
         options = ExecutionOptions(run)
         options.allowed = request.allow
         options.driver = self._driver
@@ -141,19 +140,36 @@ class Builder:
     def _pull(self, name: str, platform: Platform | None, always: bool) -> tuple[Image, Remote | None]:
         """An image, and the source of its layers if the local store lacks some of them."""
         store = self._images.store
+        lacking = None
         if not always:
             try:
-                image = find(store, name, platform)
+                image = _suitable(find(store, name, platform), name, platform)
                 if all(store.has(blob.digest) for blob in image.manifest.references()):
                     return image, None
             except NoSuchImage:
                 pass   # the registry may have it
-            except ImageError:
+            except ImageError as error:
                 if platform is None:
                     raise
-        source = self._images.remote(name)
+                lacking = error
         try:
-            return image_of(source, platform), Remote(store, source, platform, self._images.warn)
-        except BaseException:
-            source.close()
+            source = self._images.remote(name)
+            try:
+                return (_suitable(image_of(source, platform), name, platform),
+                        Remote(store, source, platform, self._images.warn))
+            except BaseException:
+                source.close()
+                raise
+        except PyruntimeError as error:
+            if lacking is not None:
+                raise ImageError(f"local store: {lacking}; registry: {error}") from None
             raise
+
+
+def _suitable(image: Image, name: str, platform: Platform | None) -> Image:
+    """The image; raises ImageError if it is for another platform than the wanted one: an image without an index is
+    selected by its name only."""
+    there = Platform.of(image.config.document)
+    if platform and there and not platform.runs(there):
+        raise ImageError(f'{name}: there is no image for "{platform}"; there is "{there}"')
+    return image

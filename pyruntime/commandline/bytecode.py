@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
-    from typing import NoReturn
 
     Row = tuple[bool, str, int, int, int, int]
 
@@ -160,16 +159,12 @@ def _written() -> Bytecode | None:
     return read()
 
 
-def run(module: str) -> NoReturn:
-    """Run the command whose ``main`` is in a module."""
+def use() -> None:
+    """Import from the file from now on; write it first if it is not up to date, and we may."""
     # the threshold is 700 objects: without collections while modules are loaded, 100 modules take 2 ms less
     gc.set_threshold(50_000)
     found = read()
-    if found is None or not found.knows(module):
+    if found is None or not found.knows(__name__):
         found = _written() or found
     if found:
         sys.meta_path.insert(0, found)
-    from pyruntime.commandline.modules import load  # lazy: when this module is imported, imports are still slow
-    from pyruntime.commandline.program import leave
-
-    leave(load(module).main())

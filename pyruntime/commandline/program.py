@@ -29,6 +29,7 @@ class Program:
     ``version``    what --version prints
     ``hidden``     commands that are not listed in the help
     ``style``      how command lines are read, and the messages for wrong ones
+    ``ahead``      modules that commands import when they need them, to be part of the program's snapshot
     ``sentences``  a message is one line unless a person reads it
     """
 
@@ -36,7 +37,7 @@ class Program:
 
     def __init__(self, name: str, about: Command, commands: dict[str, str], package: str,
                  context: Callable[[Parsed], Any], version: Callable[[], str], hidden: Sequence[str] = (), *,
-                 style: Style = RUNC) -> None:
+                 ahead: Sequence[str] = (), style: Style = RUNC) -> None:
         self.name = name
         self.about = about
         self.commands = commands
@@ -44,6 +45,7 @@ class Program:
         self.context = context
         self.version = version
         self.hidden = hidden
+        self.ahead = ahead
         self.style = style
 
     def overview(self) -> str:
@@ -62,6 +64,15 @@ class Program:
     def module_name(self, name: str) -> str:
         """The name of a command's module; the name of a Python keyword gets a trailing _."""
         return f"{self.package}.{name}{'_' if name == 'import' else ''}"
+
+    def load_all(self) -> None:
+        """Import the modules of all commands, and those that the program names: for its snapshot."""
+        for name in (*self.commands, *self.hidden):
+            command = self.module(name).COMMAND
+            for member in getattr(command, "members", ()):
+                load(command.module_name(member))
+        for module in self.ahead:
+            load(module)
 
     def unknown(self, name: str, words: Sequence[str]) -> int:
         """Print that the command does not exist, with similar commands. Returns the exit status."""

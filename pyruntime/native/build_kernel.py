@@ -28,6 +28,12 @@ ffibuilder.cdef("""
     int k_umount2(const char *target, int flags);
     int k_syncfs(int fd);
     int k_unshare(int flags);
+    int snapshot_take(int fd, char **sources, int usable);
+    const char *snapshot_problem(void);
+    int snapshot_is_current(int fd);
+    char **snapshot_arguments(void);
+    char **snapshot_environment(void);
+    uint64_t snapshot_ignored(void);
     #define FSCONFIG_SET_FLAG ...
     #define FSCONFIG_SET_STRING ...
     #define FSCONFIG_CMD_CREATE ...
@@ -50,6 +56,7 @@ ffibuilder.set_source("pyruntime.native._kernel", r"""
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/securebits.h>
+#include "pyruntime/native/snapshot/take.h"
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
@@ -178,8 +185,9 @@ static int k_unshare(int flags)
 {
     return unshare(flags);
 }
-""", extra_compile_args=[f"@{os.path.dirname(os.path.abspath(__file__))}/cflags", "-Wno-unused-parameter",
-                         "-Wno-sign-compare", "-D_GNU_SOURCE"])
+""", sources=["pyruntime/native/snapshot/take.c", "pyruntime/native/snapshot/fits.c"], include_dirs=["."],
+                      extra_compile_args=[f"@{os.path.dirname(os.path.abspath(__file__))}/cflags",
+                                          "-Wno-unused-parameter", "-Wno-sign-compare", "-D_GNU_SOURCE"])
 
 if __name__ == "__main__":
     ffibuilder.compile(verbose=True)

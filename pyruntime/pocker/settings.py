@@ -32,6 +32,7 @@ class MountPoint(Value):
     ``nocopy``     do not copy the image's files at the target into an empty volume
     ``subpath``    the part of the volume to mount
     ``anonymous``  the volume was made for this container, and is removed with it
+    ``borrowed``   another container's anonymous volume: it is removed with the last container that uses it
     ``create``     make the source of a bind mount if it does not exist
     ``driver``, ``driver_options``, ``labels``   of a volume that has to be made
     """
@@ -44,10 +45,16 @@ class MountPoint(Value):
     nocopy: bool = False
     subpath: str = ""
     anonymous: bool = False
+    borrowed: bool = False
     create: bool = False
     driver: str = ""
     driver_options: Mapping[str, str] = _NONE
     labels: Mapping[str, str] = _NONE
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether the user has not named the volume."""
+        return self.anonymous or self.borrowed
 
     def document(self) -> dict[str, Any]:
         """The form in the record."""

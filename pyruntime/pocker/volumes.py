@@ -171,7 +171,7 @@ def make_all(places: Directories, record: ContainerRecord) -> None:
 
 def _of(places: Directories, mount: MountPoint) -> Volume:
     return make(places, Volume(name=mount.source, driver=mount.driver or "local", options=dict(mount.driver_options),
-                               labels=dict(mount.labels), anonymous=mount.anonymous))
+                               labels=dict(mount.labels), anonymous=mount.unnamed))
 
 
 def users(places: Directories) -> dict[str, list[str]]:
@@ -207,7 +207,7 @@ def remove_anonymous(places: Directories, gone: str) -> None:
         record = decode(file.read(), path)
     assert isinstance(record, dict)
     for mount in record["settings"]["mounts"]:
-        if mount.get("anonymous"):
+        if mount.get("anonymous") or mount.get("borrowed"):
             try:
                 remove(places, mount["source"])
             except StateError:

@@ -18,10 +18,18 @@ __all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "ended
            "send_signal", "start_time", "wait"]
 
 
+_INTERPRETER: list[str] = []
+
+
+def remember_interpreter() -> None:
+    """Keep the interpreter's name: a process restored from a snapshot of this one runs another program, the front."""
+    _INTERPRETER[:] = [interpreter()]
+
+
 def interpreter() -> str:
     """The program that runs this process, to run more Python: the environment's PYTHONEXECUTABLE sets sys.executable
     even with -I, and would choose the program of a container's monitor."""
-    return os.readlink("/proc/self/exe").removesuffix(" (deleted)")
+    return _INTERPRETER[0] if _INTERPRETER else os.readlink("/proc/self/exe").removesuffix(" (deleted)")
 
 
 def own_program(script: str) -> list[str]:

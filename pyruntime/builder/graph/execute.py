@@ -460,7 +460,7 @@ def sweep(options: RunOptions) -> None:
     runtime = Runtime(options.root)
     for name in os.listdir(options.root) if os.path.isdir(options.root) else ():
         words = name.split(".")
-        if len(words) == 3 and words[0] == "build" and words[1].isdigit() and words[2].isdigit() and \
+        if len(words) == 3 and words[0] == "pocker-build" and words[1].isdigit() and words[2].isdigit() and \
                 start_time(int(words[1])) != int(words[2]):
             runtime.delete(name, force=True)
     network.sweep(options.site)

@@ -37,15 +37,15 @@ _SCRIPT = "/dev/pipes"   # directory of scripts; /dev is the container's own
 
 
 class RunOptions:
-    """How RUN's containers are run: ``root`` is the runtime's state directory, ``cgroup`` the parent cgroup, ``site``
-    the networks; and their resource limits."""
+    """How RUN's containers are run: ``root`` is the runtime's state directory, ``cgroup_parent`` the parent of their
+    cgroups ("" for none), ``site`` the networks; and their resource limits."""
 
-    __slots__ = ("cgroup", "root", "shm_size", "site", "ulimits")
+    __slots__ = ("cgroup_parent", "root", "shm_size", "site", "ulimits")
 
-    def __init__(self, site: Site, cgroup: str = "/pocker") -> None:
+    def __init__(self, site: Site) -> None:
         self.site = site
         self.root = f"{site.run}/build"
-        self.cgroup = cgroup
+        self.cgroup_parent = ""
         self.shm_size = 64 << 20   # bytes of /dev/shm
         self.ulimits: list[dict[str, Any]] = []   # process.rlimits
 
@@ -92,7 +92,8 @@ def execute(step: BuildStep, workspace: Workspace, options: RunOptions, containe
     document = _configuration(step, args, workspace, options, extra, host_network=network.on_host)
     if privileged():
         apparmor.confine(document["process"], options.site.below_run())
-        document["linux"]["cgroupsPath"] = f"{options.cgroup}/{container_id}"
+        # No common parent of all containers by default: it would never be known when to remove it.
+        document["linux"]["cgroupsPath"] = f"{options.cgroup_parent}/{container_id}"
     bundle = f"{workspace.scratch}/bundle"
     os.mkdir(bundle, 0o700)
     if extra.secret:   # in memory: secrets must not reach the disk

@@ -271,7 +271,7 @@ class _Step:
 
     def _run(self, workspace: Workspace) -> None:
         extra = Extra()
-        container_id = f"build.{os.getpid()}.{start_time(os.getpid())}"
+        container_id = f"pocker-build.{os.getpid()}.{start_time(os.getpid())}"
         with Mounting(self.store, workspace.scratch, self.work.secrets,
                       lambda origin: self._origin(origin, workspace)) as mounting:
             mounting.lock(self.step.data.mounts)

@@ -110,5 +110,9 @@ def version() -> str:
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")
 
 
-PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.images.cli", Context, version, style=SKOPEO)
+# Not the registry client: TLS must not be part of a snapshot.
+AHEAD = ("pyruntime.images.api", "pyruntime.images.bundle", "pyruntime.images.copy", "pyruntime.images.lookup",
+         "pyruntime.images.progress", "pyruntime.images.remove", "pyruntime.images.snapshots.overlay",
+         "pyruntime.images.store.collect", "pyruntime.images.store.extract", "pyruntime.images.store.store")
+PROGRAM = Program("pyimage", GLOBAL, COMMANDS, "pyruntime.images.cli", Context, version, ahead=AHEAD, style=SKOPEO)
 main = PROGRAM.main

@@ -34,6 +34,8 @@ int do_begin(struct front *f, const struct step_begin *a)
 		ssize_t size = recv(f->connection, report, sizeof report, MSG_PEEK);
 		if (ready && (size == 0 || (size < 0 && errno == ECONNRESET)))
 			return 0; /* the program has taken over: the kernel closed init's end at execve */
+		if (!ready && size < 0 && errno == ECONNRESET)
+			return HAND_OVER; /* init has not read the request: it died, or another `start` came first */
 		uint32_t kind = 0;
 		if (size == sizeof report)
 			memcpy(&kind, report, sizeof kind);

@@ -113,3 +113,6 @@ const char *own_name(void); /* of the program that runs; NULL if /proc does not 
 /* Become the interpreter, with the unchanged command line and environment, and one more variable unless it is
  * NULL. Returns only on failure: the exit status. */
 int hand_over(char **argv, const char *variable);
+
+/* restore.c: become the interpreter of a snapshot. Returns if that is impossible. */
+void restore(const char *path, char **arguments, char **environment);

@@ -1,10 +1,12 @@
 /* Handing a command line to Python: to the script that `make` writes, or to the package that pip has installed.
  *
+ * A snapshot of the interpreter, beside the script or in the package, is restored instead if it fits (restore.c).
+ *
  * A script that pip makes imports site and the environment's .pth files before the first line of ours
  * (8 to 15 ms). This program finds the package beside itself and starts the interpreter without them:
  *
  *     PREFIX/bin/pocker ARGUMENT...  ->  PREFIX/libexec/pocker ARGUMENT..., or
- *     python3.N -IS PREFIX/lib/python3.N/site-packages/pyruntime/commandline/__main__.py pocker ARGUMENT... */
+ *     python3.N -ISXutf8 PREFIX/lib/python3.N/site-packages/pyruntime/commandline/__main__.py pocker ARGUMENT... */
 #define _GNU_SOURCE
 #include "front.h"
 #include <errno.h>
@@ -13,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char bin[4096], start[8192], python[8192];
+static char bin[4096], start[8192], snapshot[8192], python[8192];
 static const char *name; /* of the command */
 
 static int complain(const char *what, const char *remedy)
@@ -55,7 +57,9 @@ static int find_version(void *context, const char *version, unsigned char type)
 			 (const char *[]){context, "/", version, kinds[kind], "/pyruntime/commandline/__main__.py",
 					  NULL}) &&
 		    !access(start, R_OK) && find_python(version))
-			return 1;
+			return join(snapshot, sizeof snapshot,
+				    (const char *[]){context, "/", version, kinds[kind],
+						     "/pyruntime/commandline/__pycache__/", name, ".snapshot", NULL});
 	return 0;
 }
 
@@ -93,11 +97,12 @@ static int start_package(char **argv, char **env)
 	size_t count = 0;
 	while (argv[count])
 		count++;
+	restore(snapshot, argv, env);
 	char **words = calloc(count + 4, sizeof *words);
 	if (!words)
 		return complain("no memory", strerror(errno));
 	words[0] = python;
-	words[1] = (char *)"-IS";
+	words[1] = (char *)"-ISXutf8";
 	words[2] = start;
 	words[3] = (char *)name;
 	if (count)
@@ -124,6 +129,8 @@ int hand_over(char **argv, const char *variable)
 	char **env = variable ? with(variable) : environ;
 	if (!env)
 		return complain("no memory", strerror(errno));
+	if (join(snapshot, sizeof snapshot, (const char *[]){bin, "/../libexec/", name, ".snapshot", NULL}))
+		restore(snapshot, argv, env);
 	if (join(start, sizeof start, (const char *[]){bin, "/../libexec/", name, NULL})) {
 		execve(start, argv, env);
 		if (errno != ENOENT)

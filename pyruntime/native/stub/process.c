@@ -251,6 +251,14 @@ int do_no_new_privs(struct stub *s, const struct step_no_new_privs *a)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? fail(s, "prctl", "PR_SET_NO_NEW_PRIVS") : 0;
 }
 
+/* The set-up has used more of the stack than waiting does: its pages go back to the kernel. */
+static void release_stack(void)
+{
+	char here;
+	uintptr_t used = (uintptr_t)&here & ~(uintptr_t)4095;
+	madvise((void *)(used - (1 << 17)), (1 << 17) - 4096, MADV_DONTNEED); /* partly unmapped: ENOMEM */
+}
+
 int do_await_start(struct stub *s, const struct step_await_start *a)
 {
 	int listener = get_slot(s, a->slot);
@@ -263,6 +271,7 @@ int do_await_start(struct stub *s, const struct step_await_start *a)
 		return -1;
 	close(s->control);
 	s->control = -1;
+	release_stack();
 	for (;;) {
 		/* `state` connects to find out whether init still waits, and closes the connection without a message.
 		 * Rootless `exec` sends 'd': the kernel lets it inspect init and join its namespaces only while init is

@@ -71,9 +71,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
 
 def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
     """The filters; before and since name an image, whose creation time is the limit."""
-    # lazy: only for images
-    from pyruntime.images.lookup import find
-    from pyruntime.pocker.cli.times import moment
+    from pyruntime.images.lookup import find  # lazy: only for images
 
     found = []
     for word in words:
@@ -81,6 +79,8 @@ def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
         if key in ("before", "since"):
             word = f"{key}={find(context.places.store, name).config.document.get('created', '')}"
         elif key == "until":
+            from pyruntime.pocker.cli.times import moment  # lazy: only with a time
+
             word = f"until={moment(name, '--filter until')}"
         found.append(word)
     return Filters(found, _MATCH)

@@ -128,6 +128,18 @@ def version() -> str:
     return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
+# Not modules for rare options or errors, nor what imports more than it is worth (dateutil, subprocess).
+AHEAD = ("encodings.ascii", "pyruntime.commandline.template", "pyruntime.images.progress", "pyruntime.images.remove",
+         "pyruntime.images.snapshots.overlay", "pyruntime.images.store.collect", "pyruntime.images.store.extract",
+         "pyruntime.images.store.usage", "pyruntime.networks.directories", "pyruntime.networks.site",
+         "pyruntime.pocker.containers.commit", "pyruntime.pocker.containers.exec_streams",
+         "pyruntime.pocker.containers.health", "pyruntime.pocker.containers.logs", "pyruntime.pocker.containers.wait",
+         "pyruntime.pocker.directories", "pyruntime.pocker.options.addresses", "pyruntime.pocker.options.network",
+         "pyruntime.pocker.options.ports", "pyruntime.runtime.cgroups.oom", "pyruntime.runtime.cgroups.scope",
+         "pyruntime.runtime.cgroups.stats", "pyruntime.runtime.compiler.sections.seccomp_filter",
+         "pyruntime.runtime.lifecycle.events", "pyruntime.runtime.lifecycle.exec", "pyruntime.runtime.lifecycle.life",
+         "pyruntime.runtime.lifecycle.pause", "pyruntime.runtime.lifecycle.subgroups", "pyruntime.system.kernel",
+         "pyruntime.system.roots", "signal")
 PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.pocker.cli", PockerContext, version, hidden=("monitor",),
-                  style=DOCKER)
+                  ahead=AHEAD, style=DOCKER)
 main = PROGRAM.main

@@ -52,11 +52,10 @@ def complete(places: Directories, record: ContainerRecord) -> None:
 
 
 def _borrowed(places: Directories, other: VolumesFrom) -> list[MountPoint]:
-    """The volumes and bind mounts of another container. They do not count as anonymous: they are removed with the
-    container that they were created for."""
+    """The volumes and bind mounts of another container."""
     from pyruntime.pocker.containers.container import find  # lazy: only with volumes of another container
 
-    return [mount.replace(anonymous=False, read_only=mount.read_only or other.read_only)
+    return [mount.replace(anonymous=False, borrowed=mount.unnamed, read_only=mount.read_only or other.read_only)
             for mount in find(places, other.container).read().settings.mounts if mount.kind != "tmpfs"]
 
 

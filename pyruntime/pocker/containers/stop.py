@@ -191,7 +191,7 @@ def discard(container: Container, record: ContainerRecord, *, volumes: bool = Fa
         from pyruntime.pocker.containers.user_namespaces import give_ids  # lazy: only with a user namespace
 
         give_ids(container.places, record)
-    if volumes and any(mount.anonymous for mount in record.settings.mounts):
+    if volumes and any(mount.unnamed for mount in record.settings.mounts):
         container.put(_WITH_VOLUMES, "")   # for the process that finishes this, if this one is killed
     gone = unclaimed(container.places, container.id)
     try:

@@ -20,10 +20,32 @@ if TYPE_CHECKING:
 class Cgroup:
     """The directories of one container's cgroup by hierarchy key (empty: v2), as returned by `container_paths`."""
 
-    __slots__ = ("paths",)
+    __slots__ = ("_held", "paths")
 
     def __init__(self, paths: Mapping[str, str]) -> None:
         self.paths = dict(paths)
+        self._held: list[int] = []
+
+    def hold(self) -> Cgroup:
+        """A context manager: the same cgroup as far as it exists now, by descriptors: its paths do not lead to a cgroup
+        that is made later with the same name."""
+        held = Cgroup({})
+        for key, path in self.paths.items():
+            try:
+                fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                continue   # removed, or never made
+            held._held.append(fd)
+            held.paths[key] = f"/proc/self/fd/{fd}/."
+        return held
+
+    def __enter__(self) -> Cgroup:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._held:
+            os.close(fd)
+        self._held = []
 
     def main(self) -> str:
         """The directory whose processes are those of the container: ``devices`` in v1 (no other program uses it), else
@@ -134,22 +156,25 @@ class Cgroup:
 
     # --- removal -----------------------------------------------------------------------------------------------------
 
-    def delete(self, timeout: float = 5.0) -> None:
+    def delete(self, timeout: float = 5.0, held: Cgroup | None = None) -> None:
         """Remove the cgroup in every hierarchy, sub-cgroups first, and kill remaining processes.
 
-        A missing cgroup is not an error. Raises StateError with the name of the directory if it is still in use after
+        With ``held``, a cgroup that is in use and is not that of `hold` belongs to another container, and stays. A
+        missing cgroup is not an error. Raises StateError with the name of the directory if it is still in use after
         ``timeout`` seconds; the other hierarchies are removed before.
         """
         failed: list[str] = []
-        for path in self.paths.values():
+        for key, path in self.paths.items():
             try:
                 os.rmdir(path)
             except OSError as error:
                 # A read-only hierarchy returns EROFS even for a missing directory.
                 if error.errno in (ENOENT, ENODEV) or not os.path.isdir(path):
                     continue
+                if held and not _same(held.paths.get(key, ""), path):
+                    continue
                 self._thaw_for_death()
-                reason = _remove_tree(path, timeout)
+                reason = _remove_tree(path, timeout, held.paths[key] if held else path)
                 if reason:
                     failed.append(f'rmdir "{path}": {reason}')
         if failed:
@@ -164,7 +189,14 @@ class Cgroup:
         _thaw_tree(path)
 
 
-def _remove_tree(path: str, timeout: float) -> str:
+def _same(held: str, path: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(held), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_tree(path: str, timeout: float, held: str) -> str:
     # A killed process leaves its cgroup only when it has exited: EBUSY until then.
     pause = 0.001
     while True:
@@ -172,7 +204,7 @@ def _remove_tree(path: str, timeout: float) -> str:
         if not reason or timeout <= 0:
             return reason
         if reason in (os.strerror(EBUSY), os.strerror(ENOTEMPTY)):
-            for pid in processes(path, recursive=True):
+            for pid in processes(held, recursive=True):
                 _kill(pid)
         _sleep(pause)
         timeout -= pause

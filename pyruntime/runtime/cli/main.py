@@ -56,6 +56,12 @@ COMMANDS = {
     "update": "update the resource limits of a container",
     "validate": "check the config.json of a bundle",
 }
+# Not modules for rare configurations or errors, nor what imports more than it is worth (jsonschema, subprocess).
+AHEAD = ("pyruntime.runtime.cgroups.stats", "pyruntime.runtime.cgroups.update", "pyruntime.runtime.cgroups.v1",
+         "pyruntime.runtime.cgroups.v2", "pyruntime.runtime.compiler.sections.seccomp_filter",
+         "pyruntime.runtime.lifecycle.events", "pyruntime.runtime.lifecycle.features",
+         "pyruntime.runtime.lifecycle.foreground", "pyruntime.runtime.lifecycle.life",
+         "pyruntime.runtime.lifecycle.update", "pyruntime.system.kernel", "pyruntime.system.streams", "pwd", "select")
 
 
 class RuntimeContext:
@@ -108,5 +114,6 @@ class RuntimeProgram(Program):
         return 1 if "-h" in words or "--help" in words else 3
 
 
-PROGRAM = RuntimeProgram("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", RuntimeContext, version)
+PROGRAM = RuntimeProgram("pyruntime", GLOBAL, COMMANDS, "pyruntime.runtime.cli", RuntimeContext, version,
+                         ahead=AHEAD)
 main = PROGRAM.main

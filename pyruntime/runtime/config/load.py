@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from pyruntime.errors import ConfigError, Problem, PyruntimeError
+from pyruntime.errors import ConfigError, Problem, PyruntimeError, UsageError
 from pyruntime.runtime.config import rules
 from pyruntime.runtime.config.check import conforms
 from pyruntime.runtime.config.node import Node
@@ -65,14 +65,24 @@ def read_file(path: str, document: str) -> bytes:
         os.close(fd)
 
 
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def load_bundle(bundle: str, process_needed: bool = True, file: str = "") -> Config:
     """The checked configuration of the bundle directory ``bundle``, or that of ``file`` if given.
 
     With ``process_needed`` a configuration without a process is refused, as other runtimes do in ``create``; the
     specification requires this only for ``start``. Raises ConfigError with every problem found, except those that other
-    runtimes accept (config/lenient.py).
+    runtimes accept (config/lenient.py), and UsageError for a path that is not UTF-8.
     """
     bundle = os.path.abspath(bundle)
+    if not _is_text(bundle):
+        raise UsageError(f"the path of the bundle is not UTF-8: {os.fsencode(bundle)!r}; `state` shows it as JSON text")
     name = os.path.basename(file) or FILE
     value = decode(read_file(os.path.abspath(file) if file else os.path.join(bundle, FILE), name), name)
     if value is None:

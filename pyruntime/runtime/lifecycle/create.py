@@ -92,8 +92,8 @@ class Creation(Launch):
         self.container.write(self.record)
 
     def ready(self) -> None:
-        own_unit(self.record, self.plan)
-        self.commit()
+        if own_unit(self.record, self.plan):
+            self.commit()
 
     def started(self) -> None:
         self.record.pid, self.record.started = self.init, start_time(self.init)
@@ -276,13 +276,15 @@ def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
     return record
 
 
-def own_unit(record: StateRecord, plan: Plan) -> None:
+def own_unit(record: StateRecord, plan: Plan) -> bool:
     """Add the systemd unit of the plan, if any, to the container's record: `delete` stops the unit and all its
-    processes."""
+    processes. Returns whether the record has changed."""
     scope = _scope(plan)
-    if scope and not record.unit:
-        record.unit, record.user_unit = scope.args["unit"], bool(scope.args["user"])
-        record.cgroup_made = [*record.cgroup_made, *_managed(plan)]
+    if not scope or record.unit:
+        return False
+    record.unit, record.user_unit = scope.args["unit"], bool(scope.args["user"])
+    record.cgroup_made = [*record.cgroup_made, *_managed(plan)]
+    return True
 
 
 def _scope(plan: Plan) -> Step | None:

@@ -77,6 +77,14 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
     """Destroy a stopped container; with ``created``, also a container that waits for `start`; with ``force``, a
     container in any state, and a missing container is not an error. Raises StateError (runtime.md#delete)."""
     container = StateDirectory(root, container_id)
+    container.hold()
+    try:
+        _delete(container, force=force, created=created, warn=warn)
+    finally:
+        container.release()
+
+
+def _delete(container: StateDirectory, *, force: bool, created: bool, warn: Callable[[str], None]) -> None:
     try:
         record = container.read()
     except NoSuchContainer:
@@ -98,7 +106,7 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
         return
     status = status_of(container, record)
     if status != STOPPED and not force and not (created and status == CREATED):
-        raise StateError(f"cannot delete container {container_id} that is not stopped: {status};"
+        raise StateError(f"cannot delete container {container.id} that is not stopped: {status};"
                          " kill it, or use --force")
     if status == CREATING:
         # The `create` of the container undoes its work itself when init or the stub dies; it must not run concurrently.
@@ -108,14 +116,20 @@ def delete(root: str, container_id: str, *, force: bool = False, created: bool =
         except NoSuchContainer:   # `create` had failed and finished its cleanup
             container.remove()
             return
-    for note in destroy(container, record):
+    try:
+        notes = destroy(container, record)
+    except NoSuchContainer:   # another `delete` came first
+        if force:
+            return
+        raise
+    for note in notes:
         warn(note)
     if container.retire():
         for failure in poststop(record):
             warn(str(failure))
         container.clear()
     elif not force:   # another `delete` came first
-        raise NoSuchContainer(f'container does not exist: "{container_id}"')
+        raise NoSuchContainer(f'container does not exist: "{container.id}"')
 
 
 def _end_unrecorded(container: StateDirectory) -> list[str]:
@@ -142,25 +156,31 @@ def _named_after(container_id: str, cgroup: str) -> bool:
 def destroy(container: StateDirectory, record: StateRecord) -> list[str]:
     """Kill remaining processes and remove everything that `create` made; return the failures.
 
-    Raises StateError if a process cannot be killed: everything else then stays for another `delete`.
+    Raises StateError if a process cannot be killed: everything else then stays for another `delete`. Raises
+    NoSuchContainer if the directory is held, and another one has the ID.
     """
     notes: list[str] = []
-    made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
-    group = Cgroup(made)
-    if record.creator[0] and made:
-        # Left behind by a killed command: init could not die while a CRIU traces it.
-        group.kill()
-    if record.alive():
-        end_process(record.pid, record.started, Cgroup(record.cgroup))
-    if not record.own_pids and record.pid and record.cgroup:
-        # The container joined a pid namespace, so its processes outlive init. All processes of the cgroup are the
-        # container's, even in a cgroup that existed before: `create` requires that it is empty.
-        Cgroup(record.cgroup).kill()
-    if made:
-        group.kill()
-        if record.unit:
-            notes += _stop_unit(record)
-        group.delete()
+    with Cgroup(record.cgroup).hold() as held:
+        # From here on, no process of a later container with the same paths is killed, even if another `delete` is
+        # faster than this one.
+        if not container.current():
+            raise NoSuchContainer(f'container does not exist: "{container.id}"')
+        made = {key: path for key, path in record.cgroup.items() if path in record.cgroup_made}
+        group = Cgroup({key: path for key, path in held.paths.items() if key in made})
+        if record.creator[0] and made:
+            # Left behind by a killed command: init could not die while a CRIU traces it.
+            group.kill()
+        if record.alive():
+            end_process(record.pid, record.started, held)
+        if not record.own_pids and record.pid and record.cgroup:
+            # The container joined a pid namespace, so its processes outlive init. All processes of the cgroup are the
+            # container's, even in a cgroup that existed before: `create` requires that it is empty.
+            held.kill()
+        if made:
+            group.kill()
+            if record.unit and container.current():
+                notes += _stop_unit(record)
+            Cgroup(made).delete(held=held)
     for path in reversed(record.cgroup_made):
         try:
             os.rmdir(path)

@@ -3,8 +3,10 @@
 The subclasses for `create` (lifecycle/create.py) and `exec` (lifecycle/exec.py) add the rest. For `create`:
 
     parent                                    stub                      init
+    spawn, plan in a sealed memfd ─────────▶  verify all
     cgroup_create, cgroup_write, ...
-    spawn, plan in a sealed memfd ─────────▶  verify all, first steps
+    ◀─────────────────────────────── SYNC 0
+    go ────────────────────────────────────▶  first steps
     ◀───────────────────────────── SYNC 12    (host steps 12..)
     map_ids ──── go, descriptors ──────────▶  unshare, clone ────────▶  mounts, devices, ...
     ◀──────────────────────────── CLONED pid  exit
@@ -186,10 +188,10 @@ class Launch:
     def run(self) -> int:
         """Carry out the plan; return init's pid. On failure everything is undone and raised."""
         try:
-            self._perform_from(0)
-            self.ready()
             self._spawn()
-            self._converse()
+            performed = self._perform_from(0)   # while the kernel executes the stub, which then waits for an answer
+            self.ready()
+            self._converse(performed)
         except BaseException as error:
             self._fail(error)
             raise
@@ -198,14 +200,12 @@ class Launch:
         return self.init
 
     def ready(self) -> None:
-        """The steps of the first phase have been performed; there is no stub yet."""
+        """The host steps of the first phase have been performed."""
 
     def _perform_from(self, index: int) -> int:
-        """Perform the host steps from ``index`` up to the next step of the stub, whose index is returned; before there
-        is a stub, only those of the first phase."""
+        """Perform the host steps from ``index`` up to the next step of the stub, whose index is returned."""
         steps = self.plan.steps
-        while index < len(steps) and steps[index].op.actor == "host" and (
-                self._control is not None or steps[index].phase == FIRST):
+        while index < len(steps) and steps[index].op.actor == "host":
             step = steps[index]
             self.debug(f"step {index + 1} of {len(steps)}, phase {step.phase}: {step.op.name} <- "
                        f"{step.where}{step.subject}")
@@ -257,12 +257,14 @@ class Launch:
                 self.debug(f"seccomp filter flags: {step.args['flags']}")
         self.debug(f"nsexec: affinity: {affinity:#x}")
 
-    def _converse(self) -> None:
+    def _converse(self, performed: int) -> None:
         last = max((index for index, step in enumerate(self.plan.steps)
                     if step.op.actor == "host" and step.phase != FIRST), default=-1)
-        if last < 0:
-            self.meanwhile()
+        idle = last < 0 and not performed
         while True:
+            if idle:
+                self.meanwhile()
+                idle, last = False, len(self.plan.steps)
             report = channel.receive(self._control)
             if report is None:
                 if self.over(None):
@@ -276,13 +278,12 @@ class Launch:
             if not self.init and self._past_clone(report.index):
                 self._await_clone()
             if report.kind == channel.SYNC:
-                following = self._perform_from(report.index)
+                following = self._perform_from(max(report.index, performed))
                 channel.go(self._control, self._handed)
                 for fd in self._handed.values():
                     os.close(fd)
                 self._handed.clear()
-                if following > last:
-                    self.meanwhile()
+                idle = following > last
             elif report.kind == channel.FAILED:
                 raise self._error(report.index, report.errno, report.detail, call=report.call)
             elif self.over(report):

@@ -197,8 +197,8 @@ class Revival(Launch):
         self._nodes = [step.args["path"] for step in plan.steps if step.op.name == "device_source"]
 
     def ready(self) -> None:
-        own_unit(self.record, self.plan)
-        self.container.write(self.record)
+        if own_unit(self.record, self.plan):
+            self.container.write(self.record)
 
     def _spawn(self) -> None:
         super()._spawn()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from pyruntime.errors import ConfigError, Problem, StateError, StepError
+from pyruntime.errors import ConfigError, Problem, PyruntimeError, StateError, StepError
 from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.delete import end_process
 from pyruntime.runtime.lifecycle.launch import step_error
@@ -33,10 +33,14 @@ def start(root: str, container_id: str, *, notify: str = "", keep: Callable[[int
     StateError in any other state."""
     container = StateDirectory(root, container_id)
     record = container.read()
+    _require_created(container, record)
+    start_until_ready(container, record, notify, keep)
+
+
+def _require_created(container: StateDirectory, record: StateRecord) -> None:
     status = status_of(container, record)
     if status != CREATED:
-        raise StateError(f'{_REFUSED[status]}: "{container_id}"')
-    start_until_ready(container, record, notify, keep)
+        raise StateError(f'{_REFUSED[status]}: "{container.id}"')
 
 
 def finish_start(root: str, container_id: str, connection: int) -> None:
@@ -84,10 +88,19 @@ def start_record(container: StateDirectory, record: StateRecord, keep: Callable[
         raise ConfigError("config.json", [Problem(
             "process", "process property must not be empty",
             "a container without `process` can be created, but not started", "config.md#process")])
-    sock = sockets.connect(os.path.join(container.directory, "start.sock"), "start", _socket.SOCK_SEQPACKET)
+    try:
+        sock = sockets.connect(os.path.join(container.directory, "start.sock"), "start", _socket.SOCK_SEQPACKET)
+    except PyruntimeError:
+        _require_created(container, record)
+        raise
     try:
         keep(sock.fileno())
-        sock.send(b"s")
+        try:
+            sock.send(b"s")
+            sock.recv(1, _socket.MSG_PEEK)   # wait for a report, or for the end of the connection
+        except ConnectionError:   # init has not read the request: it died, or another `start` came first
+            _require_created(container, record)
+            raise
         _follow(sock, record)
     finally:
         sock.close()

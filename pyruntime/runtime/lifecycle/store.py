@@ -105,6 +105,28 @@ class StateDirectory:
         self.id = check_id(container_id)
         self.root = root
         self.directory = os.path.join(root, container_id)
+        self._held = -1
+
+    def hold(self) -> None:
+        """Keep the directory that has the ID now open until `release`: `retire` then renames no other one, which a
+        later container with this ID may have."""
+        try:
+            self._held = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return   # there is none, or it is no directory: the next access reports that
+
+    def release(self) -> None:
+        """End `hold`."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    def current(self, directory: str = "") -> bool:
+        """Whether the held directory still has the ID (or is at ``directory``); True if none is held."""
+        try:
+            return self._held < 0 or os.path.samestat(os.fstat(self._held), os.lstat(directory or self.directory))
+        except FileNotFoundError:
+            return False
 
     def claim(self, record: StateRecord) -> None:
         """Claim the ID; raises ContainerExists. If two processes try at once, one succeeds.
@@ -213,11 +235,21 @@ class StateDirectory:
 
         The directory is renamed to an unclaimed name, so that a later `remove` deletes it if this process is killed.
         """
+        retired = self._unclaimed()
         try:
-            os.rename(self.directory, self._unclaimed())
+            os.rename(self.directory, retired)
         except FileNotFoundError:
             return False
-        return True
+        if self.current(retired):
+            return True
+        # Another `delete` has released the ID since `hold`, and a `create` claimed it: that container gets its name
+        # back. No third one is replaced, because a claimed directory is never empty (rename(2)).
+        try:
+            os.rename(retired, self.directory)
+        except OSError as error:
+            raise PyruntimeError(f'"{retired}" is the state of a running container, which cannot have its name back:'
+                                 f" {error.strerror}; rename it") from None
+        return False
 
     def remove(self) -> bool:
         """Remove the directory; False if another process did. Leftovers of killed processes are removed, too."""

@@ -18,7 +18,6 @@ from binascii import crc32
 from struct import Struct
 
 from pyruntime.errors import PyruntimeError
-from pyruntime.runtime.plan.phases import FIRST
 from pyruntime.runtime.plan.steps import BYTES, INT, OPS, STR, STRS, Op
 
 TYPE_CHECKING = False
@@ -97,15 +96,12 @@ def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes
     """The stub's part of a plan. ``faults`` maps step indices to FAULT_* (see lifecycle/faults.py)."""
     records = []
     after_host = False
-    started = False
     for index, step in enumerate(steps):
         fault = (faults or {}).get(index, 0)
-        # The host steps of the first phase are performed before the stub is started.
-        started = started or step.phase != FIRST
         if step.op.actor == "stub":
             after_host = False
             records.append(STUB.record(index, step.op.name, step.args, step.where, step.tolerate, fault))
-        elif started and not after_host:
+        elif not after_host:
             after_host = True
             records.append(STUB.record(index, "sync", {}, step.where))
     return STUB.frame(records)

@@ -20,6 +20,7 @@ import pytest
 from bundles.build import busybox_rootfs
 from pyruntime.images.lookup import find
 from pyruntime.images.store.store import Store
+from pyruntime.system.processes import start_time
 from tests.builder.integration.cases import File
 from tests.commands import BIN
 from tests.pocker.integration.lab import Lab
@@ -91,8 +92,11 @@ class Builder(Lab):
         return find(Store.open(str(self.store)), name)
 
     def leftovers(self) -> list[str]:
-        """Leftovers of builds, except the cache: work, containers."""
+        """Leftovers of builds, except the cache: work, containers, and cgroups of RUN."""
         found = super().leftovers()
+        # Named after the process that made it, which may belong to another test that runs at the same time.
+        found += [f"cgroup {path}" for place in ("pocker-build.*/", "*/pocker-build.*/")
+                  for path in Path("/sys/fs/cgroup").glob(place) if not start_time(int(path.name.split(".")[1]))]
         mounts = Path(f"/proc/{self.host}/mountinfo").read_text().splitlines()
         found += [f"mount {line.split()[4]}" for line in mounts if line.split()[4].startswith(f"{self.path}/")]
         for directory in (self.store / "work", self.run / "build", self.store / "cache/locks"):

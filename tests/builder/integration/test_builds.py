@@ -185,6 +185,27 @@ def test_independent_stages_run_at_the_same_time(builder: Builder, tmp_path: Pat
     builder.build(write(tmp_path / "context", text, {}), "-t", "app")
 
 
+def test_containers_of_parallel_steps_share_no_cgroup(builder: Builder, tmp_path: Path) -> None:
+    """No container would remove a parent cgroup that another one still used: it would stay behind, empty."""
+    waits = ("RUN --mount=type=cache,target=/c,id=meet touch /c/{0} /{0};"
+             " until test -e /c/end; do sleep 0.1; done\n")
+    text = (f"FROM busybox AS a\n{waits.format('a')}FROM busybox AS b\n{waits.format('b')}"
+            "FROM busybox\nCOPY --from=a /a /a\nCOPY --from=b /b /b\n")
+    build = builder.start("build", write(tmp_path / "context", text, {}))
+    records: dict[str, set[str]] = {}
+
+    def both_run() -> bool:
+        for path in (builder.run / "build").glob("*/state.json"):
+            records[path.parent.name] = set(json.loads(path.read_text())["cgroup"].values())
+        return len(records) == 2 and len([*(builder.store / "cache").glob("**/[ab]")]) == 2
+    builder.eventually(both_run, "the steps do not run at the same time")
+    (next((builder.store / "cache").glob("**/a")).parent / "end").touch()
+    assert build.communicate(timeout=60) and build.returncode == 0
+    cgroups = set.union(*records.values())
+    assert cgroups and not any(map(os.path.exists, cgroups))
+    assert all(os.path.ismount(os.path.dirname(path)) for path in cgroups), cgroups
+
+
 def test_killed_at_any_time(builder: Builder, tmp_path: Path) -> None:
     """kill -9 at 30 random moments: the next build is correct, and nothing is left."""
     text = ("FROM busybox AS one\nRUN for i in 1 2 3 4 5; do echo $i > /f$i; sleep 0.02; done\nCOPY . /x\n"

@@ -116,7 +116,7 @@ def _waiting(builder: Builder, tmp_path: Path, *flags: str) -> Iterator[tuple[Po
 def _clear(builder: Builder, tmp_path: Path) -> None:
     """The next build, or a prune, removes what a killed build has left."""
     builder.build(write(tmp_path / "next", "FROM busybox\nRUN true\n", {}))
-    builder.eventually(lambda: not list((builder.run / "build").glob("build.*")), "the container ends")
+    builder.eventually(lambda: not list((builder.run / "build").glob("pocker-build.*")), "the container ends")
     builder.ok("prune", program="pyimage")
     for lock in (builder.store / "cache/locks").iterdir():
         lock.unlink()

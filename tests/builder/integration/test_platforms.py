@@ -147,3 +147,14 @@ def test_programs_for_other_platforms(builder: Machine, tmp_path: Path) -> None:
     assert "Dockerfile:3: " in said and "exec format error" in said
     assert "programs for linux/arm64 do not run on this host" in said and "binfmt_misc" in said
     assert "binfmt" not in builder.fails("build", context), "an error of the program, not of the platform"
+
+
+def test_a_base_for_another_platform_is_refused(builder: Machine, tmp_path: Path) -> None:
+    """The local image has no index, and the registry does not answer."""
+    builder.ok("tag", "busybox", "localhost:1/base")
+    context = write(tmp_path / "context", "FROM localhost:1/base\nENV a=b\n", {})
+    said = builder.fails("build", "--retries", "0", "--platform", "linux/s390x", context)
+    host = Platform.host()
+    assert f'localhost:1/base: there is no image for "linux/s390x"; there is "{host}"' in said and "registry: " in said
+    builder.ok("build", "--platform", host, context)
+    builder.ok("rmi", "localhost:1/base")

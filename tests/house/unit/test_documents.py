@@ -8,17 +8,14 @@ may differ.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from bench import figures
 from tests.commands import COMMAND
 from tests.conftest import TOP
 from tests.criu import provided
@@ -261,42 +258,3 @@ def test_every_option_in_the_documents_exists() -> None:
                      "docs/tutorial.md"):
         for quoted in re.findall(r"`(--[a-z][a-z-]+)[^`]*`", (TOP / document).read_text()):
             assert quoted in options or quoted == "--read", f"{document}: {quoted}"
-
-
-# --- the bench -------------------------------------------------------------------------------------------------------
-
-def test_the_bench_searches_and_prints_tables() -> None:
-    from bench.__main__ import medians
-    from bench.figures import table
-    from bench.measure import smallest
-    from bench.peers import Failed
-
-    assert [smallest(least.__le__, 100) for least in (1, 37, 100)] == [1, 37, 100]
-    with pytest.raises(Failed):
-        smallest(lambda pages: False, 100)
-    middle = medians({"one": {"run": [1.0, 9.0, 2.0], "init": [100.0]}, "two": {"run": [4.0], "init": [250.0]}})
-    assert middle == {"one": {"run": 2.0, "init": 100.0}, "two": {"run": 4.0, "init": 250.0}}
-    text = table(middle, {"one": "one 1.0", "two": "two 2.0"}, ["run", "init"])
-    assert "| 2.0 | 4.0 (2.00) |" in text and "| 100 | 250 (2.50) |" in text and "one 1.0 | two 2.0" in text
-
-
-def test_the_bench_has_help() -> None:
-    done = subprocess.run([sys.executable, "-m", "bench", "--help"], cwd=TOP, capture_output=True, text=True,
-                          check=False)
-    assert done.returncode == 0 and "--rounds N" in done.stdout
-
-
-def test_the_bench_needs_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from bench.__main__ import main
-
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert main([]) == 2
-    assert "must run as root" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("path", figures.DOCUMENTS, ids=lambda path: path.parent.name)
-def test_figures_are_the_recorded_figures(path: Path) -> None:
-    """`make bench ARGS=--record` writes the figures; figures maintained by hand in two places soon differ."""
-    results = json.loads(figures.RESULTS.read_text())
-    text = path.read_text()
-    assert "<!-- figures: " in text and figures.rendered(text, results) == text

@@ -89,6 +89,24 @@ def test_ipv6_beside_ipv4(lab: Lab) -> None:
     assert lab.sysctls() != lab.forwarding
 
 
+def test_a_subnet_that_is_taken_is_refused(lab: Lab) -> None:
+    """By another network, by one that was made on demand, and by an address or a route of the host."""
+    lab.ok("network", "create", "--subnet", "10.77.4.0/24", "--subnet", "fd77:4::/64", "one")
+    lab.detached("web")
+    default = lab.address("web").rpartition(".")[0].rpartition(".")[0] + ".9.0/24"
+    lab.on_host("ip", "route", "add", "10.66.0.0/16", "via", OUTSIDE)
+    for subnet, owner in (("10.77.4.0/24", 'the subnet of network "one"'), ("10.77.0.0/16", 'of network "one"'),
+                          ("10.77.4.128/25", 'of network "one"'), ("fd77:4::/48", 'of network "one"'),
+                          (default, 'of network "bridge"'), ("10.66.5.0/24", "to which this host has a route"),
+                          ("198.51.100.0/28", "to which this host has a route")):
+        said = lab.fails("network", "create", "--subnet", subnet, "two")
+        assert f'--subnet "{subnet}" overlaps with ' in said and owner in said, said
+    assert "two" not in lab.ok("network", "ls")
+    lab.ok("network", "create", "--subnet", "10.77.5.0/24", "two")
+    lab.ok("rm", "-f", "web")
+    lab.ok("network", "rm", "one", "two")
+
+
 def test_the_first_subnets_are_left_to_the_host_if_it_has_them(lab: Lab) -> None:
     lab.on_host("ip", "addr", "add", "10.88.3.4/24", "dev", "up0")
     lab.detached("web")

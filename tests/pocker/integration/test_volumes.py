@@ -89,9 +89,19 @@ def test_a_volume_that_another_container_uses_stays(pocker: Pocker) -> None:
     pocker.ok("start", "-a", "one")
     pocker.ok("rm", "-v", "one")
     assert pocker.ok("start", "-a", "two") == "shared"
+    pocker.ok("create", "--name", "three", *NONE, "--volumes-from", "two", "-v", "named:/n", "busybox", "true")
     pocker.ok("rm", "-v", "two")
-    assert len(names(pocker)) == 1   # the remaining volume is the first container's
-    pocker.ok("volume", "prune")
+    assert len(names(pocker)) == 2
+    pocker.ok("rm", "-v", "three")
+    assert names(pocker) == ["named"]   # the anonymous volume goes with its last user
+    # A volume whose name the user has given stays, even if it was anonymous for the container that made it.
+    pocker.ok("create", "--name", "one", *NONE, "-v", "/x", "busybox", "true")
+    (anonymous,) = {*names(pocker)} - {"named"}
+    pocker.ok("create", "--name", "two", *NONE, "-v", f"{anonymous}:/x", "busybox", "true")
+    pocker.ok("rm", "-v", "one")
+    pocker.ok("rm", "-v", "two")
+    assert {*names(pocker)} == {"named", anonymous}
+    pocker.ok("volume", "rm", "named", anonymous)
 
 
 def test_volumes_from_read_only(pocker: Pocker, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ command, because starting Python thousands of times would take an hour.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,19 @@ def test_one_key_mistakes(runtime: Runtime, bundle: Bundle, where: str) -> None:
     done = runtime("create", "c1", bundle)
     assert done.returncode == 1 and f"config.json: {where}" in done.stderr, done.stderr
     assert "; " in done.stderr, "no remedy"   # on a terminal, on a separate line
+
+
+def test_a_path_that_is_no_text(runtime: Runtime, bundle: Bundle) -> None:
+    """No state document could contain it, so no later command could read its record."""
+    odd = os.fsencode(bundle.path) + b"\xff"
+    bundle.save(process__args=["true"])
+    bundle.path.rename(os.fsdecode(odd))
+    for words in ("create", "run"):
+        done = runtime(words, "--bundle", os.fsdecode(odd), "c1", preexec_fn=lambda: os.chdir("/"))
+        assert done.returncode == 1 and "is not UTF-8: b'" in done.stderr and r"bundle\xff'" in done.stderr
+    done = runtime("create", "c1", preexec_fn=lambda: os.chdir(odd))
+    assert done.returncode == 1 and "is not UTF-8" in done.stderr
+    assert not (runtime.root / "c1").exists()
 
 
 def test_missing_features_of_the_host_are_named(runtime: Runtime, bundle: Bundle) -> None:

@@ -6,6 +6,7 @@ import array
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -280,11 +281,25 @@ def test_only_one_of_many_creates_gets_the_id(runtime: Runtime, bundle: Bundle, 
     assert runtime.state("same")["status"] == "created"
 
 
-def test_only_one_of_many_starts_succeeds(runtime: Runtime, bundle: Bundle) -> None:
+@pytest.mark.parametrize("dies", [False, True])
+def test_only_one_of_many_starts_succeeds(runtime: Runtime, bundle: Bundle, dies: bool) -> None:
+    """Their requests wait while init is stopped: it reads one, or none if it is killed then."""
     runtime.ok("create", "c1", bundle.shell("sleep 100"))
+    init = runtime.state("c1")["pid"]
+    os.kill(init, signal.SIGSTOP)
     command = [str(COMMAND), "--root", str(runtime.root), "start", "c1"]
-    racers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(6)]
-    assert sorted(process.wait(60) for process in racers) == [0] + [1] * 5
+    racers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    deadline = time.monotonic() + 10
+    while not all("skb_wait" in Path(f"/proc/{racer.pid}/wchan").read_text() for racer in racers):   # in recv(2)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(init, signal.SIGKILL if dies else signal.SIGCONT)
+    errors = [racer.communicate(timeout=20)[1] for racer in racers]
+    assert sorted(racer.returncode for racer in racers) == ([1] if dies else [0]) + [1] * 3
+    # An init that is just dying has closed its socket, but is still there.
+    refused = "cannot start a(n already running container| container that has stopped)" if dies else (
+        "cannot start an already running container")
+    assert sum(bool(re.search(refused, error)) for error in errors) == 3 + dies, errors
 
 
 def test_list(runtime: Runtime, bundle: Bundle) -> None:

@@ -1,0 +1,2 @@
+/* The front's copy of the check of snapshots. */
+#include "../snapshot/fits.c"

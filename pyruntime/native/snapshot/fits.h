@@ -1,0 +1,15 @@
+/* Whether a snapshot fits this machine and the installed files: for the front, which restores it, and for the
+ * interpreter, which replaces one that does not fit. */
+#pragma once
+#include "snapshot.h"
+#include <stdbool.h>
+
+struct view {
+	const struct snapshot *head;
+	const struct region *region;
+	const struct known_file *file;
+	const char *paths;
+};
+
+/* The snapshot in an open file, if it is complete, belongs to root or to us, and nothing has changed since. */
+bool snapshot_fits(int fd, struct view *out);
