@@ -71,8 +71,8 @@ $(NATIVE)/front/front: SHARED :=
 $(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
 
 # The shim hands over to Python as the front does.
-$(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c)
-$(NATIVE)/shim/shim: $(addprefix $(NATIVE)/front/,python.c files.c front.h)
+$(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
+$(NATIVE)/shim/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
 
 # The commands of an installed package are one program under three names, and the shim.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front
