@@ -63,9 +63,9 @@ class StreamNames:
 
 def open_streams(target: StreamNames, environment: dict[str, str], ahead: Callable[[str, bool], None]
                  ) -> ProcessStreams:
-    """Open the streams; ``environment`` is that of a logger. ``ahead`` is called with the path of each FIFO, and whether
-    it is to be read, before it is opened here: it lets the monitor open it, too. Raises HostError, UsageError: then
-    nothing is left open here."""
+    """Open the streams; ``environment`` is that of a logger. ``ahead`` is called with the path of each FIFO, and
+    whether it is to be read, before it is opened here: it lets the monitor open it, too. Raises HostError, UsageError:
+    then nothing is left open here."""
     streams = ProcessStreams(ahead)
     try:
         streams.child.append(_input(target, streams))
