@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["Done", "Engine", "ImageStore", "Limits", "Mount", "Runtime", "Sandbox", "State", "__version__", "errors",
+__all__ = ["Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime", "Sandbox", "State", "__version__", "errors",
            "run_sandboxed"]
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
-    from pyruntime.sandbox.api import Done, Limits, Mount, Sandbox, run_sandboxed
+    from pyruntime.sandbox.api import Done, HostMount, Limits, Sandbox, run_sandboxed
 
 
 def __getattr__(name: str) -> object:
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> object:
         from pyruntime.runtime import api
 
         return getattr(api, name)
-    if name in ("Done", "Limits", "Mount", "Sandbox", "run_sandboxed"):
+    if name in ("Done", "Limits", "HostMount", "Sandbox", "run_sandboxed"):
         from pyruntime.sandbox import api as sandbox  # lazy: as above
 
         return getattr(sandbox, name)

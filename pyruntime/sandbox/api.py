@@ -28,7 +28,7 @@ from pyruntime.sandbox.limits import Limits, size
 from pyruntime.sandbox.private_mounts import in_private_mounts
 from pyruntime.sandbox.result import Done, Usage
 from pyruntime.sandbox.run import Run
-from pyruntime.sandbox.sources import HOST_PATHS, HostSource, Mount, Source, source_of
+from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of
 from pyruntime.system import kernel
 from pyruntime.system.files import replace
 from pyruntime.system.json import encode
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
 
-__all__ = ["Done", "Limits", "Mount", "Sandbox", "Usage", "prune", "run_sandboxed"]
+__all__ = ["Done", "HostMount", "Limits", "Sandbox", "Usage", "prune", "run_sandboxed"]
 
 _NOBODY = 65534
 _OUTPUT = "1m"
@@ -72,8 +72,8 @@ class Sandbox:
     ``unenforced``  the limits that this host cannot enforce; empty with cgroups
     """
 
-    def __init__(self, root: str | os.PathLike[str] | Source, *, limits: Limits | None = None,
-                 mounts: Sequence[Mount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
+    def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
+                 mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
                  user: int | tuple[int, int] = _NOBODY, writable: bool = False, require_limits: bool = False,
                  store: ImageStore | None = None, progress: Progress | None = None) -> None:
         """Raises HostError without root, UsageError, ImageError, StepError; after an error nothing is left."""
@@ -97,7 +97,7 @@ class Sandbox:
             prune()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        source = root if isinstance(root, Source) else source_of(root, store, progress)
+        source = root if isinstance(root, RootSource) else source_of(root, store, progress)
         try:
             in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
                                                    require_limits=require_limits))
@@ -111,14 +111,15 @@ class Sandbox:
         _living.add(self)
 
     @classmethod
-    def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[Mount] = (),
+    def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
              env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = _NOBODY,
              require_limits: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user,
                    require_limits=require_limits)
 
-    def _create(self, source: Source, mounts: Sequence[Mount], streams: Sequence[int], *, require_limits: bool) -> None:
+    def _create(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                require_limits: bool) -> None:
         scratch = f"{PLACE}/mount"   # in every sandbox's own mount namespace
         os.makedirs(scratch, 0o700, exist_ok=True)
         disk = self.limits.bytes_of_disk()
@@ -285,8 +286,8 @@ class Sandbox:
                 raise
 
 
-def run_sandboxed(code: str | Sequence[str], *, root: str | os.PathLike[str] | Source | None = None, image: str = "",
-                  files: Mapping[str, bytes | str] | None = None, collect: Sequence[str] = (),
+def run_sandboxed(code: str | Sequence[str], *, root: str | os.PathLike[str] | RootSource | None = None,
+                  image: str = "", files: Mapping[str, bytes | str] | None = None, collect: Sequence[str] = (),
                   limits: Limits | None = None, input: bytes | str | None = None, timeout: float | None = None,
                   text: bool = False, max_output: int | str = _OUTPUT, output_kills: bool = False,
                   python: str = "python3", require_limits: bool = False, store: ImageStore | None = None) -> Done:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.sandbox.limits import Limits
-    from pyruntime.sandbox.sources import Mount, Prepared
+    from pyruntime.sandbox.sources import HostMount, Prepared
 
 INIT = "/.pyruntime-init"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -22,8 +22,9 @@ WRITABLE = (("w", "/work", 0o755), ("t", "/tmp", 0o1777), ("s", "/dev/shm", 0o17
 _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sandbox has its own, or none
 
 
-def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[Mount], user: tuple[int, int],
-                  env: Mapping[str, str], writable: bool, cgroup: str, swap: bool) -> dict[str, Any]:
+def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
+                  user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool
+                  ) -> dict[str, Any]:
     """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups."""
     document = template(rootless=False, uid=0, gid=0, unified=True)
     own = [f"{name}={value}" for name, value in env.items()]

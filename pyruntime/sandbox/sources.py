@@ -28,7 +28,7 @@ HOST_PATHS = ("/usr", "/etc/alternatives", "/etc/ld.so.cache")
 
 
 @dataclass(frozen=True)
-class Mount:
+class HostMount:
     """A file or directory of the host in a sandbox, read-only unless ``writable``."""
 
     source: str
@@ -41,13 +41,13 @@ class Prepared:
     """A root filesystem: its path, what it needs besides, and the program's defaults."""
 
     rootfs: str
-    mounts: Sequence[Mount] = ()
+    mounts: Sequence[HostMount] = ()
     env: Sequence[str] = ()
     cwd: str = ""
     held: ExitStack = field(default_factory=ExitStack)   # until the sandbox is gone
 
 
-class Source:
+class RootSource:
     """The kinds of root filesystems."""
 
     def prepare(self, scratch: str) -> Prepared:
@@ -56,7 +56,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Directory(Source):
+class Directory(RootSource):
     """A directory is the root filesystem; it is not changed."""
 
     path: str
@@ -69,7 +69,7 @@ class Directory(Source):
 
 
 @dataclass(frozen=True)
-class BundleSource(Source):
+class BundleSource(RootSource):
     """The root filesystem, the environment and the working directory of a bundle; nothing else of its configuration."""
 
     path: str
@@ -88,7 +88,7 @@ class BundleSource(Source):
 
 
 @dataclass(frozen=True)
-class ImageSource(Source):
+class ImageSource(RootSource):
     """An image of a store, which is pulled if it is missing."""
 
     name: str
@@ -111,7 +111,7 @@ class ImageSource(Source):
 
 
 @dataclass(frozen=True)
-class HostSource(Source):
+class HostSource(RootSource):
     """The host's own system, read-only: nothing but these paths, and the links that the programs in them expect."""
 
     paths: Sequence[str] = HOST_PATHS
@@ -129,13 +129,13 @@ class HostSource(Source):
             if os.path.islink(path) and os.path.dirname(path) == "/":
                 os.symlink(os.readlink(path), rootfs + path)
             elif os.path.exists(path):
-                mounts.append(Mount(path, path))
+                mounts.append(HostMount(path, path))
             elif path not in (*HOST_PATHS, *_LINKS):
                 raise UsageError(f'"{path}" does not exist: leave it out of paths')
         return Prepared(rootfs, mounts)
 
 
-def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> Source:
+def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> RootSource:
     """A text with a slash in front or a PathLike is a directory or a bundle; any other text is an image reference."""
     text = os.fspath(what)
     if not isinstance(what, str) or text.startswith(("/", "./", "../")):

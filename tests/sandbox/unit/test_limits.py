@@ -17,7 +17,7 @@ def test_sizes(text: int | str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", [-1, "", "m", "-1", "1.5g", "1x", "1kk", "²"])
 def test_wrong_sizes(text: int | str) -> None:
-    with pytest.raises(UsageError, match='disk ".*": write bytes'):
+    with pytest.raises(UsageError, match=r'disk ".*": write bytes'):
         Limits(disk=text)
 
 
