@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime", "Sandbox", "State", "__version__", "errors",
-           "run_sandboxed"]
+__all__ = ["Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime", "Sandbox", "State", "__version__",
+           "errors", "run_sandboxed"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

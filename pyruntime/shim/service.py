@@ -418,6 +418,8 @@ class Service:
     def kill(self, call: Call) -> dict[str, Any]:
         """Kill: send a signal to a process, or to all of the container."""
         task, process, number = call.task, call.process(), call.values["signal"]
+        if call.again and process.end is not None:
+            return {}   # perhaps of the signal that another server has sent
         if process.end is not None and not call.values["all"]:
             raise CallError(NOT_FOUND, "process already finished: not found")
         if process.exec_id:
@@ -454,14 +456,16 @@ class Service:
     def pause(self, call: Call) -> dict[str, Any]:
         """Pause."""
         call.init()
-        call.task.runtime.pause(call.task.id)
+        if not (call.again and call.task.runtime.state(call.task.id).status == "paused"):
+            call.task.runtime.pause(call.task.id)
         self._events.publish(call.task.link, "/tasks/paused", container_id=call.task.id)
         return {}
 
     def resume(self, call: Call) -> dict[str, Any]:
         """Resume."""
         call.init()
-        call.task.runtime.resume(call.task.id)
+        if not (call.again and call.task.runtime.state(call.task.id).status != "paused"):
+            call.task.runtime.resume(call.task.id)
         self._events.publish(call.task.link, "/tasks/resumed", container_id=call.task.id)
         return {}
 

@@ -44,6 +44,10 @@ runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
 BinaryName = "{binary}"
 """
+# pyruntime's own shim, which containerd finds in PATH.
+SHIM = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.shim]
+runtime_type = "io.containerd.pyruntime.v2"
+"""
 NETWORK = """{"cniVersion": "0.4.0", "name": "pods", "plugins": [
   {"type": "bridge", "bridge": "pods0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
    "ipam": {"type": "host-local", "dataDir": "/run/cni", "ranges": [[{"subnet": "10.88.0.0/16"}]],
@@ -60,12 +64,13 @@ class Containerd:
                  tools: str = "") -> None:
         runc = str(shutil.which("runc"))
         self.runtimes = {"pyruntime": PYRUNTIME, "runc": runc}
-        self.room = Room(path, [NAMESPACE, *cgroups], ":".join(filter(None, [str(programs or ""), tools])))
+        self.room = Room(path, [NAMESPACE, *cgroups], ":".join(filter(None, [
+            str(programs or ""), tools, str(Path(PYRUNTIME).parent)])))
         runtimes = "".join(RUNTIME.format(name=name, binary=binary) for name, binary in self.runtimes.items())
         (path / "cni").mkdir()
         (path / "cni/10-pods.conflist").write_text(NETWORK)
         self.config = path / "config.toml"
-        self.config.write_text(CONFIG.format(path=path, default=default, runtimes=runtimes))
+        self.config.write_text(CONFIG.format(path=path, default=default, runtimes=runtimes + SHIM))
         self.log = path / "log"
         self.start()
         self.load(layout(path / "image"), "localhost/")

@@ -241,9 +241,10 @@ WITH_DEBIAN = ["output and status", "a life", "a program that is missing", "exec
 
 
 def test_the_same_as_runc(containerd: Containerd, case: str) -> None:
-    ours, theirs = (CASES[case](lambda handler=handler, **config: Pod(
-        containerd, handler, f"p{list(CASES).index(case)}", **config)) for handler in ("pyruntime", "runc"))
+    ours, with_shim, theirs = (CASES[case](lambda handler=handler, **config: Pod(
+        containerd, handler, f"p{list(CASES).index(case)}", **config)) for handler in ("pyruntime", "shim", "runc"))
     assert ours == theirs
+    assert with_shim == theirs
 
 
 def test_the_client_uses_pyruntime(containerd: Containerd) -> None:

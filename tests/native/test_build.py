@@ -45,7 +45,7 @@ def test_warnings_are_no_errors_for_users() -> None:
     assert "-Werror" not in "".join(path.read_text() for path in PROGRAMS.glob("build_*.py"))
 
 
-@pytest.mark.parametrize("name", ["monitor", "proxy"])
+@pytest.mark.parametrize("name", ["monitor", "proxy", "shim"])
 def test_programs_that_stay_on_the_host_are_static_pie(name: str) -> None:
     if shutil.which("musl-gcc") and not [*Path("/usr/lib").glob("*-linux-musl*/rcrt1.o")]:
         pytest.skip("this musl has no start file for static-pie programs")

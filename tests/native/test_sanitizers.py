@@ -1,4 +1,4 @@
-"""The monitor and the proxy, built with AddressSanitizer and UndefinedBehaviorSanitizer, in the tests that use them.
+"""The monitors and the proxy, built with AddressSanitizer and UndefinedBehaviorSanitizer, in the tests that use them.
 
 The programs are mounted over those of this tree, in a mount namespace of the test's own. A sanitizer reports to a file,
 because a monitor's messages go to /dev/null; a report is a failure, whatever the tests say.
@@ -18,6 +18,7 @@ from tempfile import mkdtemp
 import pytest
 
 from tests.conftest import TOP, compile_c
+from tests.shim.client import SHIM
 
 pytestmark = pytest.mark.root
 PROGRAMS = TOP / "pyruntime/native"
@@ -62,13 +63,22 @@ def test_faults_are_reported(directory: Path, fault: str) -> None:
     assert re.search("ERROR: AddressSanitizer|runtime error: ", reports(directory) + done.stderr)
 
 
-@pytest.mark.parametrize(("name", "tests", "keywords", "least"), [
-    ("monitor", "test_streams.py", "attach or log or terminal", 8), ("proxy", "test_network.py", "port", 3)])
-def test_programs_run_without_a_report(directory: Path, name: str, tests: str, keywords: str, least: int) -> None:
-    program = build(directory, [*(PROGRAMS / name).glob("*.c"), *(PROGRAMS / "arguments").glob("*.c")])
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", INSIDE, "sh", program, PROGRAMS / name / name,
+# The program, the sources that it shares, where it is installed, its tests, those of them that are run.
+RUNS = [
+    ("monitor", "arguments/*.c", PROGRAMS / "monitor/monitor", "pocker/integration/test_streams.py",
+     "attach or log or terminal", 8),
+    ("proxy", "arguments/*.c", PROGRAMS / "proxy/proxy", "pocker/integration/test_network.py", "port", 3),
+    ("shim", "front/[pf][yi]*.c", SHIM, "shim/integration/test_service.py", "not descriptors", 12)]
+
+
+@pytest.mark.parametrize(("name", "shared", "installed", "tests", "keywords", "least"), RUNS,
+                         ids=[run[0] for run in RUNS])
+def test_programs_run_without_a_report(directory: Path, name: str, shared: str, installed: Path, tests: str,
+                                       keywords: str, least: int) -> None:
+    program = build(directory, [*(PROGRAMS / name).glob("*.c"), *PROGRAMS.glob(shared)])
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", INSIDE, "sh", program, installed,
                            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                           TOP / "tests/pocker/integration" / tests, "-k", keywords], cwd=TOP, capture_output=True,
+                           TOP / "tests" / tests, "-k", keywords], cwd=TOP, capture_output=True,
                           text=True, check=False, env={**os.environ, "PYTEST_ADDOPTS": ""})
     assert reports(directory) == ""
     passed = re.search(r"(\d+) passed", done.stdout)

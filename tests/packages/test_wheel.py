@@ -99,6 +99,13 @@ def test_installed_commands(prefix: Path, tmp_path: Path, command: str) -> None:
     assert "-IS" in said and "pyvenv.cfg" in said and ".pth" not in said
 
 
+def test_the_installed_shim(prefix: Path) -> None:
+    """It finds the package, which has the server."""
+    done = subprocess.run([prefix / "bin/containerd-shim-pyruntime-v2", "-info"], capture_output=True, check=False,
+                          env={"PATH": os.environ["PATH"]}, cwd="/", stdin=subprocess.DEVNULL)
+    assert b"io.containerd.pyruntime.v2" in done.stdout and b"ociVersionMax" in done.stdout, done.stderr
+
+
 def test_the_installed_command_is_the_front(prefix: Path, tmp_path: Path) -> None:
     """It answers by itself what needs no Python: here, that there is no container."""
     tmp_path.chmod(0o700)

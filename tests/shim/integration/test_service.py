@@ -279,6 +279,41 @@ def test_the_server_is_killed(machine: Machine) -> None:
             "create", "start", "exit", "delete"]
 
 
+def test_a_server_is_replaced_on_purpose(machine: Machine) -> None:
+    """By SIGTERM: another one takes over the requests in progress."""
+    container = Container(machine, "replaced", "sleep", "100")
+    container.create()
+    container.call("Start")
+    waiting = container.client.begin("Wait", id="replaced")
+    container.call("State")
+    before = machine.servers()
+    machine.room.ok("kill", "-TERM", str(before[0]))
+    until(lambda: machine.servers() not in (before, []))
+    assert container.call("State")["status"] == 2
+    container.call("Pause")
+    assert container.call("State")["status"] == 4
+    container.call("Resume")
+    container.call("Kill", signal=9)
+    assert container.client.answer(waiting, "Wait")["exit_status"] == 137
+    container.remove()
+
+
+def test_limits_and_statistics(machine: Machine) -> None:
+    container = Container(machine, "limits", "sleep", "100")
+    container.create()
+    container.call("Start")
+    container.call("Update", resources={"type_url": "", "value": json.dumps({"memory": {"limit": 64 << 20}}).encode()})
+    stats = container.call("Stats")["stats"]
+    second = stats["type_url"] == "io.containerd.cgroups.v2.Metrics"
+    values = (messages.METRICS_2 if second else messages.METRICS_1).decode(stats["value"])
+    limit = values["memory"]["usage_limit"] if second else values["memory"]["usage"]["limit"]
+    assert limit == 64 << 20
+    assert values["pids"]["current"] == 1
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
 def test_twenty_starts_at_once(machine: Machine) -> None:
     machine.kill_server()
     containers: list[Container] = []
