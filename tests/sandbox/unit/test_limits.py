@@ -24,7 +24,7 @@ def test_wrong_sizes(text: int | str) -> None:
 @pytest.mark.parametrize("wrong", [{"pids": 0}, {"files": 0}, {"cpus": 0}, {"wall": -1.0}, {"memory": "much"}])
 def test_values_without_a_meaning(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
-        Limits(**wrong)  # type: ignore[arg-type]
+        Limits(**wrong)
 
 
 def test_resources() -> None:
