@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime", "Sandbox", "State", "__version__",
-           "errors", "run_sandboxed"]
+__all__ = ["AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime", "Sandbox", "State",
+           "__version__", "errors", "run_sandboxed"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
     from pyruntime.sandbox.api import Done, HostMount, Limits, Sandbox, run_sandboxed
+    from pyruntime.sandbox.asynchronous import AsyncSandbox
 
 
 def __getattr__(name: str) -> object:
@@ -32,6 +33,10 @@ def __getattr__(name: str) -> object:
         from pyruntime.sandbox import api as sandbox  # lazy: as above
 
         return getattr(sandbox, name)
+    if name == "AsyncSandbox":
+        from pyruntime.sandbox.asynchronous import AsyncSandbox  # lazy: as above, and asyncio
+
+        return AsyncSandbox
     if name == "Engine":
         from pyruntime.pocker.api import Engine  # lazy: as above
 

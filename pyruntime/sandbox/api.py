@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import ExitStack, suppress
+from dataclasses import replace as replace_fields
 from threading import Condition, Lock
 from weakref import WeakSet
 
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["Done", "HostMount", "Limits", "Sandbox", "Usage", "prune", "run_sandboxed"]
 
 _NOBODY = 65534
-_OUTPUT = "1m"
-_READ = "64m"
+OUTPUT_LIMIT = "1m"
+READ_LIMIT = "64m"
 _living: WeakSet[Sandbox] = WeakSet()
 _pruned = Lock()   # held from the first use on
 
@@ -165,7 +166,7 @@ class Sandbox:
 
     def run(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
             check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
-            max_output: int | str = _OUTPUT, output_kills: bool = False) -> Done:
+            max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
         """Run a program and wait for it, as subprocess.run does; then all its descendants are killed, and only those.
 
         ``input``       what it reads; None: nothing
@@ -178,6 +179,13 @@ class Sandbox:
 
         Raises StateError if the sandbox is closed, and StepError if the program cannot be executed.
         """
+        done = self.run_until(-1, argv, input=input, timeout=timeout, env=env, cwd=cwd, max_output=max_output,
+                              output_kills=output_kills)
+        return finished(done, text=text, check=check)
+
+    def run_until(self, stop: int, argv: Sequence[str], *, input: bytes | str | None, timeout: float | None,
+                  env: Mapping[str, str] | None, cwd: str, max_output: int | str, output_kills: bool) -> Done:
+        """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
         if not argv or isinstance(argv, (str, bytes)):
             raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
         process = {**self._process, "args": [os.fspath(word) for word in argv], "cwd": cwd or self._cwd}
@@ -193,16 +201,13 @@ class Sandbox:
                 else:
                     group = self._runtime.subgroup(self.name, f"run-{number}")
                     run = Run(self._runtime, self.name, group, self._kill_all)
-                done = run.carry_out(process, data, seconds=self.limits.wall if timeout is None else timeout,
-                                     limit=size("max_output", max_output), output_kills=output_kills,
-                                     cancelled=lambda: self._closed)
+                return run.carry_out(process, data, seconds=self.limits.wall if timeout is None else timeout,
+                                     limit=size("max_output", max_output), output_kills=output_kills, stop=stop,
+                                     closed=lambda: self._closed)
         finally:
             self._leave()
-        if text:
-            done = Done(**{**vars(done), "stdout": _text(done.stdout), "stderr": _text(done.stderr)})
-        return done.check() if check else done
 
-    def read(self, path: str, *, limit: int | str = _READ) -> bytes:
+    def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
         """The bytes of a regular file, by its absolute path in the sandbox. Raises SandboxFileError: no such file, not
         a regular file, a symbolic link in the path, more than ``limit`` bytes."""
         self._enter()
@@ -289,7 +294,7 @@ class Sandbox:
 def run_sandboxed(code: str | Sequence[str], *, root: str | os.PathLike[str] | RootSource | None = None,
                   image: str = "", files: Mapping[str, bytes | str] | None = None, collect: Sequence[str] = (),
                   limits: Limits | None = None, input: bytes | str | None = None, timeout: float | None = None,
-                  text: bool = False, max_output: int | str = _OUTPUT, output_kills: bool = False,
+                  text: bool = False, max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False,
                   python: str = "python3", require_limits: bool = False, store: ImageStore | None = None) -> Done:
     """Run a command, or a text of Python code, in a sandbox of its own.
 
@@ -315,11 +320,16 @@ def run_sandboxed(code: str | Sequence[str], *, root: str | os.PathLike[str] | R
                 found[path] = box.read(os.path.join("/work", path))
             except PyruntimeError as error:
                 problems[path] = str(error)
-        return Done(**{**vars(done), "files": found, "problems": problems})
+        return replace_fields(done, files=found, problems=problems)
 
 
-def _text(data: bytes | str) -> str:
-    return data if isinstance(data, str) else data.decode("utf-8", "replace")
+def finished(done: Done, *, text: bool, check: bool) -> Done:
+    """The result as the caller of `Sandbox.run` wants it."""
+    if text:
+        out, err = (data if isinstance(data, str) else data.decode("utf-8", "replace")
+                    for data in (done.stdout, done.stderr))
+        done = replace_fields(done, stdout=out, stderr=err)
+    return done.check() if check else done
 
 
 def _counts_swap() -> bool:

@@ -6,9 +6,7 @@ import os
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 from time import monotonic
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pyruntime.sandbox.result import CANCELLED, OUTPUT, TIMEOUT
 
 _CHUNK = 1 << 16
 
@@ -52,11 +50,13 @@ class Pipes:
             os.close(fd)
         self._open = set()
 
-    def follow(self, pidfd: int, deadline: float, *, enough: Callable[[], bool] = lambda: False) -> bool:
-        """Serve the pipes until the program ends; False if the deadline (of the monotonic clock) came first, or
-        ``enough`` after output."""
+    def follow(self, pidfd: int, deadline: float, *, stop: int = -1, enough: bool = False) -> str:
+        """Serve the pipes until the program ends. Returns "", or the reason for which it has to be killed: the deadline
+        (of the monotonic clock), ``stop`` (a descriptor) is readable, or, with ``enough``, there is too much output."""
         waiting = poll()
         waiting.register(pidfd, POLLIN)
+        if stop >= 0:
+            waiting.register(stop, POLLIN)
         for fd in self._open:
             waiting.register(fd, POLLIN)
         if self._sink >= 0:
@@ -64,18 +64,20 @@ class Pipes:
         while True:
             left = deadline - monotonic()
             if left <= 0:
-                return False
+                return TIMEOUT
             for fd, event in waiting.poll(None if left == float("inf") else left * 1000 + 1):
                 if fd == pidfd:
-                    return True
+                    return ""
+                if fd == stop:
+                    return CANCELLED
                 if fd == self._sink:
                     if event & POLLERR or not self._feed():
                         waiting.unregister(fd)
                         self._close_input()
                 elif event & (POLLIN | POLLHUP) and not self._drain(fd, 1):
                     waiting.unregister(fd)
-            if self.truncated and enough():
-                return False
+            if self.truncated and enough:
+                return OUTPUT
 
     def finish(self) -> tuple[bytes, bytes]:
         """What the program wrote, when all its processes have ended: the rest is in the pipes."""

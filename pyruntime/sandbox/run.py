@@ -40,8 +40,9 @@ class Run:
         self._pidfd = -1
 
     def carry_out(self, process: dict[str, Any], data: bytes | None, *, seconds: float | None, limit: int,
-                  output_kills: bool, cancelled: Callable[[], bool]) -> Done:
-        """Run it; whatever happens, no process of it is left. Raises StepError if the program cannot be executed."""
+                  output_kills: bool, stop: int, closed: Callable[[], bool]) -> Done:
+        """Run it until it ends or the descriptor ``stop`` is readable; whatever happens, no process of it is left.
+        ``closed``: whether the sandbox is being closed. Raises StepError if the program cannot be executed."""
         begun = monotonic()
         deadline = begun + seconds if seconds is not None else float("inf")
         pipes = Pipes(data, limit)
@@ -51,8 +52,7 @@ class Run:
                 self._group.create()
             self._start(process, pipes.theirs)
             pipes.started()
-            if not pipes.follow(self._pidfd, deadline, enough=lambda: output_kills):
-                reason = result.OUTPUT if pipes.truncated and output_kills else result.TIMEOUT
+            reason = pipes.follow(self._pidfd, deadline, stop=stop, enough=output_kills)
             self._kill()
             status, used, peak = self._reap()
             stdout, stderr = pipes.finish()
@@ -66,7 +66,7 @@ class Run:
             self._end()
         code = os.waitstatus_to_exitcode(status)
         if not reason:
-            reason = (result.CANCELLED if cancelled() and code == -SIGKILL else result.OOM if kills and code
+            reason = (result.CANCELLED if closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)
         return Done(tuple(process["args"]), code, stdout, stderr, reason, kills > 0, pipes.truncated,
                     Usage(used, peak, monotonic() - begun))
