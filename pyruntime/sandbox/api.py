@@ -14,6 +14,7 @@ calls are safe from several threads. docs/sandbox.md says what is defended, and 
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from contextlib import ExitStack, suppress
@@ -344,6 +345,12 @@ def _after_fork() -> None:
     """In a child: the end of the parent must be the end of its sandboxes."""
     for box in list(_living):
         box._control.close()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for box in list(_living):
+        box.close()
 
 
 os.register_at_fork(after_in_child=_after_fork)

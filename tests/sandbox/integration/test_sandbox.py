@@ -296,6 +296,35 @@ def test_a_killed_program_takes_its_sandboxes_along() -> None:
         assert not any(list(Path("/sys/fs/cgroup").glob(f"*/{name}")) for name in names)
 
 
+FORGETFUL = """
+from pyruntime import Sandbox
+box = Sandbox.host()
+box.run(["true"])
+print(box.name)
+"""
+
+
+def test_a_program_that_does_not_close_leaves_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", FORGETFUL], capture_output=True, text=True, check=True, cwd=TOP)
+    name = done.stdout.strip()
+    assert name and done.stderr == ""
+    assert not os.path.exists(f"{PLACE}/state/{name}")
+    assert list(Path("/sys/fs/cgroup").glob(f"*/{name}")) == []
+
+
+def test_processes_that_their_owner_left_frozen(rootfs: Path) -> None:
+    with Sandbox(rootfs) as box:
+        thread = threading.Thread(target=box.run, args=(["sleep", "300"],))
+        thread.start()
+        time.sleep(0.3)
+        (frozen,) = Path("/sys/fs/cgroup/freezer", box.name).glob("run-*/freezer.state")
+        frozen.write_text("FROZEN")
+        begun = time.monotonic()
+        Runtime(f"{PLACE}/state").delete(box.name, force=True)
+        thread.join()
+        assert time.monotonic() - begun < 5
+
+
 def test_living_sandboxes_are_not_pruned(box: Sandbox) -> None:
     assert box.name not in prune()
     assert box.name in [state.id for state in Runtime(f"{PLACE}/state").list()]
