@@ -1,16 +1,17 @@
 """pyruntime: containers as a library, and the commands `pyruntime`, `pyimage` and `pocker`.
 
 ``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the image library
-(pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api); ``errors`` is the tree of the
-exceptions that they raise. Each is loaded when it is first used: the commands import this package too, and every import
-costs start-up time.
+(pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api), ``Sandbox`` and ``run_sandboxed`` run
+programs that are not trusted (pyruntime.sandbox.api); ``errors`` is the tree of the exceptions that they raise. Each is
+loaded when it is first used: the commands import this package too, and every import costs start-up time.
 """
 
 from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["Engine", "ImageStore", "Runtime", "State", "__version__", "errors"]
+__all__ = ["AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime", "Sandbox", "State",
+           "__version__", "errors", "run_sandboxed"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
+    from pyruntime.sandbox.api import Done, HostMount, Limits, Sandbox, run_sandboxed
+    from pyruntime.sandbox.asynchronous import AsyncSandbox
 
 
 def __getattr__(name: str) -> object:
@@ -26,6 +29,14 @@ def __getattr__(name: str) -> object:
         from pyruntime.runtime import api
 
         return getattr(api, name)
+    if name in ("Done", "Limits", "HostMount", "Sandbox", "run_sandboxed"):
+        from pyruntime.sandbox import api as sandbox  # lazy: as above
+
+        return getattr(sandbox, name)
+    if name == "AsyncSandbox":
+        from pyruntime.sandbox.asynchronous import AsyncSandbox  # lazy: as above, and asyncio
+
+        return AsyncSandbox
     if name == "Engine":
         from pyruntime.pocker.api import Engine  # lazy: as above
 

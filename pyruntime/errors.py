@@ -20,6 +20,8 @@
     │   └── LayerError             exit 1   a layer's archive is damaged, or has an entry that no layer may have
     ├── BuildError                 exit 1   a step of a build failed; carries its place in the Dockerfile
     │   └── DockerfileError        exit 1   a Dockerfile is invalid
+    ├── RunFailed                  exit 1   a program in a sandbox failed; carries its result
+    ├── SandboxFileError           exit 1   a file of a sandbox cannot be read or written
     └── RegistryError              exit 1   a registry refused, or cannot be reached
 
 Each class has its exit code. `exec` exits with 255 for all of them, since 1 may be the command's own status. Messages
@@ -218,6 +220,18 @@ class BuildError(PyruntimeError):
 
 class DockerfileError(BuildError):
     """A Dockerfile is invalid; the message shows every problem with its line."""
+
+
+class RunFailed(PyruntimeError):
+    """A program in a sandbox did not exit with status 0. ``done`` is its result (pyruntime.sandbox.result.Done)."""
+
+    def __init__(self, message: str, done: object) -> None:
+        super().__init__(message)
+        self.done = done
+
+
+class SandboxFileError(PyruntimeError):
+    """A file of a sandbox cannot be read or written: it is missing, not a regular file, or too large."""
 
 
 class RegistryError(PyruntimeError):

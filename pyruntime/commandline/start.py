@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 def run(name: str, snapshot: str = "") -> NoReturn:
-    """Run the command of a name (``commandline.entry.COMMANDS``). If it has a file for a snapshot, one is written there
-    for the next time."""
+    """Run the command of a name (``commandline.entry.MAIN``). If a command for people has a file for a snapshot, one
+    is written there for the next time; the others are servers."""
     bytecode.use()
     from pyruntime.commandline.entry import COMMANDS, MAIN  # lazy: before bytecode.use, imports are slow
     from pyruntime.commandline.modules import load  # lazy: as above

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.copy import Copied
     from pyruntime.images.document import Descriptor
-    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.layers.options import LayerLimits
     from pyruntime.images.lookup import Image
     from pyruntime.images.platform import Platform
     from pyruntime.images.progress import Progress
@@ -161,7 +161,7 @@ class ImageStore:
     # ---- registries and other places ------------------------------------------------------------
 
     def pull(self, name: str, *, platform: str = "", all_platforms: bool = False, extract: bool = True,
-             limits: Limits | None = None, threads: int = 3, progress: Progress | None = None) -> Pulled:
+             limits: LayerLimits | None = None, threads: int = 3, progress: Progress | None = None) -> Pulled:
         """Pull an image. ``extract``: extract its layers now, instead of by the first unpack. Raises RegistryError,
         DigestError, ImageError, LayerError; after an error the store has no new name."""
         from pyruntime.images.lookup import key  # lazy: each call needs few modules
@@ -311,7 +311,7 @@ class ImageStore:
             target.abandon()
             raise
 
-    def load(self, path: str, *, platform: str = "", extract: bool = True, limits: Limits | None = None,
+    def load(self, path: str, *, platform: str = "", extract: bool = True, limits: LayerLimits | None = None,
              progress: Progress | None = None, loaded: Callable[[list[str], Copied], None] = lambda names, copied: None
              ) -> None:
         """Load all images of an archive or of the directory of an image layout; "-" is standard input. ``loaded`` is
@@ -333,7 +333,7 @@ class ImageStore:
 
     def import_archive(self, path: str, name: str = "", *, changes: dict[str, object] | None = None,
                        platform: str = "", created: str = "", created_by: str = "", compression: str = "gzip",
-                       limits: Limits | None = None) -> Descriptor:
+                       limits: LayerLimits | None = None) -> Descriptor:
         """Create an image from the tar archive of a root filesystem ("-" is standard input); its manifest's descriptor.
 
         ``changes`` are members of the image's configuration, ``created`` a time in RFC 3339 format. Raises ImageError,
@@ -374,7 +374,7 @@ class ImageStore:
     def unpack(self, name: str, bundle: str | os.PathLike[str], *, args: Sequence[str] = (), driver: str = "",
                platform: str = "", entrypoint: str = "", env: Sequence[str] = (), user: str = "", workdir: str = "",
                hostname: str = "", terminal: bool = False, readonly: bool = False, host_network: bool = False,
-               volumes: str = "bind", limits: Limits | None = None) -> str:
+               volumes: str = "bind", limits: LayerLimits | None = None) -> str:
         """Unpack an image into a bundle for Runtime; the name of the storage driver. ``args`` replace the image's Cmd,
         ``entrypoint`` its Entrypoint. Raises NoSuchImage, ImageError, HostError, UsageError; no bundle is left then.
         """

@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.layers.options import LayerLimits
     from pyruntime.images.lookup import Image
     from pyruntime.images.store.bundles import BundleRecord as Record
     from pyruntime.images.store.extract import Talk
@@ -42,7 +42,7 @@ VOLUMES = ("bind", "tmpfs", "none")
 
 
 def unpack(store: Store, image: Image, path: str, *, driver: str = "", wishes: Wishes | None = None,
-           volumes: str = "bind", talk: Talk | None = None, limits: Limits | None = None) -> str:
+           volumes: str = "bind", talk: Talk | None = None, limits: LayerLimits | None = None) -> str:
     """Unpack an image into a bundle at ``path``, which must be empty or not exist; the name of the driver.
 
     ``volumes``: the image's volumes become directories of the bundle ("bind"), tmpfs mounts ("tmpfs"), or stay a part

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyruntime.images.document import Descriptor
-    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.layers.options import LayerLimits
     from pyruntime.images.platform import Platform
     from pyruntime.images.progress import Progress
     from pyruntime.images.store.store import Store
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def receive(store: Store, source: Source, names: list[str], *, platform: Platform | None = None,
-            everything: bool = False, extract: bool = True, threads: int = 3, limits: Limits | None = None,
+            everything: bool = False, extract: bool = True, threads: int = 3, limits: LayerLimits | None = None,
             progress: Progress | None = None, warn: Callable[[str], None]) -> Copied:
     """Copy the image of ``source`` into the store under ``names``, or without names by its digest alone.
 

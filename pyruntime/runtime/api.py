@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.runtime.compiler.compile import Plan
     from pyruntime.runtime.lifecycle.events import OomCounter
 
@@ -241,6 +242,13 @@ class Runtime:
         from pyruntime.runtime.lifecycle.events import OomCounter  # lazy: as in run
 
         return OomCounter(StateDirectory(self.root, container_id).read().cgroup)
+
+    def subgroup(self, container_id: str, name: str) -> Subgroup:
+        """A sub-cgroup of the container's cgroup, for ``exec(cgroup=subgroup.where)``; `Subgroup.create` makes it.
+        Raises NoSuchContainer."""
+        from pyruntime.runtime.cgroups.subgroup import Subgroup  # lazy: as in run
+
+        return Subgroup(StateDirectory(self.root, container_id).read().cgroup, name)
 
     def plan(self, container_id: str, bundle: str | os.PathLike[str]) -> Plan:
         """The plan of `create` for a bundle; nothing is executed. Raises ConfigError, HostError."""

@@ -8,7 +8,7 @@ from pyruntime.errors import ImageError
 from pyruntime.images import media
 from pyruntime.images.document import parse_config, parse_manifest
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.layers.options import Limits
+from pyruntime.images.layers.options import LayerLimits
 from pyruntime.images.platform import is_image
 from pyruntime.images.transports.layout import Staged
 
@@ -69,7 +69,7 @@ def fetch(store: Store, source: Source, record: CacheRecord) -> None:
                 source.fetch(record.blob, staged, lambda _count: None)
             ingest.restart()   # a killed attempt may have left part of another compression
             with open(path, "rb", buffering=0) as file:
-                inflater = Inflater(file.read, record.size, Limits().ratio)
+                inflater = Inflater(file.read, record.size, LayerLimits().ratio)
                 while data := inflater.read():
                     ingest.write(data)
         ingest.commit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import BuildError, LayerError
-from pyruntime.images.layers.apply import ExtractOptions, Limits, extract
+from pyruntime.images.layers.apply import ExtractOptions, LayerLimits, extract
 from pyruntime.images.layers.compression import Inflater
 from pyruntime.system.user_namespace import privileged
 
@@ -58,7 +58,7 @@ def unpack(read: Callable[[int], bytes], directory: int, *, owners: bool, warn: 
         mine = (os.geteuid(), os.getegid())
         options.uid, options.gid = (lambda _uid: mine[0]), (lambda _gid: mine[1])
     stream = reader(read)
-    done = extract(stream, directory, options, Limits(ratio=1 << 40))
+    done = extract(stream, directory, options, LayerLimits(ratio=1 << 40))
     if done.whiteouts or done.hides_all:
         raise BuildError('the archive has names beginning with ".wh.", which are whiteouts in a layer')
     for path, target in done.lower_links:

@@ -7,7 +7,7 @@ from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyruntime.images.layers.options import Limits
+    from pyruntime.images.layers.options import LayerLimits
 
 LIMITS = (
     Flag("max-size", "str", "maximum unpacked size of a layer, for example 500M (default: 256G)", value="SIZE"),
@@ -16,13 +16,13 @@ LIMITS = (
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def limits_of(parsed: Parsed) -> Limits | None:
+def limits_of(parsed: Parsed) -> LayerLimits | None:
     """The limits of the options; None without options."""
     if not {"max-size", "max-entries"} & parsed.given:
         return None
-    from pyruntime.images.layers.options import Limits  # lazy: only when the command runs
+    from pyruntime.images.layers.options import LayerLimits  # lazy: only when the command runs
 
-    limits = Limits(entries=parsed["max-entries"])
+    limits = LayerLimits(entries=parsed["max-entries"])
     text = parsed["max-size"].upper().removesuffix("B").removesuffix("I")
     if text:
         number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")

@@ -26,7 +26,7 @@ from pyruntime.errors import LayerError
 from pyruntime.images.layers import content, names, xattrs
 from pyruntime.images.layers.complete import complete
 from pyruntime.images.layers.compression import Inflater
-from pyruntime.images.layers.options import Extracted, ExtractOptions, Limits, system_error
+from pyruntime.images.layers.options import Extracted, ExtractOptions, LayerLimits, system_error
 from pyruntime.images.layers.pax import about, shown
 from pyruntime.images.layers.places import LayerDirectories, LayerDirectory
 from pyruntime.images.layers.stream import Ahead, LayerStream
@@ -36,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ExtractOptions", "Extracted", "Limits", "complete", "extract"]
+__all__ = ["ExtractOptions", "Extracted", "LayerLimits", "complete", "extract"]
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 64 << 10                 # bytes of a file that is written in one call
 _INLINE = 1 << 20                 # bytes of archive below which a thread costs more than it saves
@@ -44,13 +44,13 @@ _SPECIAL = {CHARACTER: 0o020000, BLOCK: 0o060000, FIFO: 0o010000}   # S_IFCHR, S
 
 
 def extract(read: Callable[[int], bytes], directory_fd: int, options: ExtractOptions | None = None,
-            limits: Limits | None = None) -> Extracted:
+            limits: LayerLimits | None = None) -> Extracted:
     """Extract a layer into an empty directory that no other process uses.
 
     ``read(n)`` returns up to n bytes of the blob, compressed or not, b"" at its end; it may be called in another
     thread. Raises LayerError for an invalid layer, HostError if the disk is full.
     """
-    options, limits = options or ExtractOptions(), limits or Limits()
+    options, limits = options or ExtractOptions(), limits or LayerLimits()
     source = Inflater(read, limits.bytes, limits.ratio)
     digest = _hashlib.openssl_sha256()
     first: list[bytes] = []
@@ -64,7 +64,7 @@ def extract(read: Callable[[int], bytes], directory_fd: int, options: ExtractOpt
         return _extract(LayerStream(ahead.chunk, digest.update), digest, directory_fd, options, limits)
 
 
-def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, options: ExtractOptions, limits: Limits
+def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, options: ExtractOptions, limits: LayerLimits
              ) -> Extracted:
     applier = _Applier(Reader(stream, limits.entries), directory_fd, options, limits)
     try:
@@ -81,7 +81,7 @@ def _extract(stream: LayerStream, digest: _hashlib.HASH, directory_fd: int, opti
 class _Applier:
     """One extraction."""
 
-    def __init__(self, reader: Reader, directory_fd: int, options: ExtractOptions, limits: Limits) -> None:
+    def __init__(self, reader: Reader, directory_fd: int, options: ExtractOptions, limits: LayerLimits) -> None:
         self.reader = reader
         self.options = options
         self.places = LayerDirectories(directory_fd, limits.entries, limits.memory)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SHOWN = 3   # warnings of one kind that are shown; a layer can cause millions
 
 
-class Limits:
+class LayerLimits:
     """Limits of a layer; the defaults are far beyond legitimate layers.
 
     ``bytes``    of the uncompressed archive, and of its files' apparent sizes (a sparse file costs nothing to write)

@@ -251,7 +251,7 @@ def _work(layout: Layout, task: _Task, applier: Any, limits: Any, parent: int, e
 
     target = os.open(f"{task.directory}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     options = applier_options(applier, layout, lambda text: _say(end, "warn", text))
-    extracted = applier.extract(read, target, options, limits or applier.Limits())
+    extracted = applier.extract(read, target, options, limits or applier.LayerLimits())
     if extracted.diff_id != task.diff_id:
         raise DigestError(f"layer {task.blob.digest}: its diffID is {extracted.diff_id}, the image's configuration"
                           f" has {task.diff_id}")

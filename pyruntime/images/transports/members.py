@@ -97,9 +97,9 @@ class Archive(NamedFiles):
         import tempfile  # lazy: only for compressed archives
 
         from pyruntime.images.layers.compression import Inflater
-        from pyruntime.images.layers.options import Limits
+        from pyruntime.images.layers.options import LayerLimits
 
-        limits = Limits()
+        limits = LayerLimits()
         spool = tempfile.TemporaryFile(dir=scratch)   # noqa: SIM115  kept open
         try:
             inflater = Inflater(file.read, limits.bytes, limits.ratio, archive=True)

@@ -1,4 +1,5 @@
 /* The init process of a container with --init: /.pocker-init -- PROGRAM [ARGUMENT...]
+   and of a sandbox (pyruntime/sandbox): /.pyruntime-init wait=1
 
    Runs the program as its child, forwards signals to it, reaps orphans, and exits with the program's exit status: 128 +
    N for signal N, 127 if the program does not exist, 126 if it cannot be run. Then the kernel kills the remaining
@@ -42,12 +43,32 @@ static int collected(pid_t program, int *status)
 	return found;
 }
 
+/* Wait on standard input, a socket to the program that owns the sandbox. When that program ends, so do we, and with us
+ * the pid namespace. A byte from it asks for the death of all other processes, and is answered. */
+static int wait_for_owner(void)
+{
+	char byte;
+
+	/* Processes of the sandbox have our user: none of them may trace us, and so keep us from our end. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	signal(SIGCHLD, SIG_IGN); /* the kernel reaps orphans */
+	while (read(STDIN_FILENO, &byte, 1) == 1) {
+		kill(-1, SIGKILL);
+		if (write(STDIN_FILENO, &byte, 1) < 0)
+			break;
+	}
+	return 0;
+}
+
 int main(int argc __attribute__((unused)), char **argv)
 {
 	sigset_t all, before;
 	int status = 255, number;
 
-	char **command = parse_arguments(argv, NULL, NULL, 0);
+	long long wait;
+	char **command = parse_arguments(argv, (const char *const[]){"wait"}, &wait, 1);
+	if (command && !*command && wait == 1)
+		return wait_for_owner();
 	if (!command || !*command)
 		return refuse_arguments("pocker");
 	/* In a shared pid namespace we are not its init process, and inherit orphans only as a subreaper. */

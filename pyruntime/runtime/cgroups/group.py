@@ -173,15 +173,16 @@ class Cgroup:
                     continue
                 if held and not _same(held.paths.get(key, ""), path):
                     continue
-                self._thaw_for_death()
+                self.thaw_for_death()
                 reason = _remove_tree(path, timeout, held.paths[key] if held else path)
                 if reason:
                     failed.append(f'rmdir "{path}": {reason}')
         if failed:
             raise StateError("unable to remove the container's cgroup: " + "; ".join(failed))
 
-    def _thaw_for_death(self) -> None:
-        # Thaw by the freezer's hierarchy, whichever hierarchy the remaining process blocks.
+    def thaw_for_death(self) -> None:
+        """Thaw every process, also in sub-cgroups that have been frozen separately, so that none survives SIGKILL."""
+        # By the freezer's hierarchy, whichever hierarchy the remaining process blocks.
         try:
             path, _modern = self.find_freezer()
         except HostError:

@@ -230,5 +230,5 @@ def poststop(record: StateRecord) -> list[PyruntimeError]:
 
 def end_process(pid: int, started: int, group: Cgroup | None = None) -> None:
     """Kill a process and wait until it has exited; ``group`` is its cgroup. Raises StateError."""
-    if not processes.kill(pid, started, seconds=_PATIENCE, thaw=(lambda: _thaw(group)) if group else None):
+    if not processes.kill(pid, started, seconds=_PATIENCE, thaw=group.thaw_for_death if group else None):
         raise StateError(f"process {pid} does not die (uninterruptible sleep?)")

@@ -57,6 +57,7 @@ ROOMS = {
     # Command lines stand above the rooms that they show: `pyimage build` is the builder's.
     "images.cli": BELOW | {"commandline", "images", "builder", "networks", "runtime"},
     "shim": BELOW | {"runtime"},
+    "sandbox": BELOW | {"runtime", "images", "profiles"},
     "pocker": BELOW | {"images.cli", "commandline", "runtime", "images", "networks", "profiles", "builder"},
 }
 # Within the products: room -> the rooms of its own product that it may not import.
@@ -158,6 +159,12 @@ def test_the_shim_reaches_the_runtime_through_its_api() -> None:
     targets = {target for name, path in MODULES.items() if name.startswith("pyruntime.shim.")
                for target in _imports(path) if target.startswith("pyruntime.runtime.")}
     assert targets == {"pyruntime.runtime.api"}
+
+
+def test_sandboxes_reach_the_runtime_through_its_api() -> None:
+    targets = {target for name, path in MODULES.items() if name.startswith("pyruntime.sandbox.")
+               for target in _imports(path) if target.startswith("pyruntime.runtime.")}
+    assert targets == {"pyruntime.runtime.api", "pyruntime.runtime.config.template"}
 
 
 def test_pocker_reaches_the_runtime_through_its_api() -> None:

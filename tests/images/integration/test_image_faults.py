@@ -15,7 +15,7 @@ import pytest
 
 from bundles.images import Layout
 from pyruntime.errors import LayerError, RegistryError
-from pyruntime.images.layers.apply import Limits, extract
+from pyruntime.images.layers.apply import LayerLimits, extract
 from pyruntime.images.registry.credentials import Login
 from pyruntime.images.store import trees
 from tests.images.integration.command import PYIMAGE, Pyimage
@@ -177,7 +177,7 @@ def test_a_layer_that_needs_much_memory(case: str, tmp_path: Path) -> None:
     fd = os.open(tmp_path / "fs", os.O_RDONLY)
     try:
         with pytest.raises(LayerError, match="kept in memory"):
-            extract(lambda _count: rest.pop() if rest else b"", fd, limits=Limits(memory=1 << 20))
+            extract(lambda _count: rest.pop() if rest else b"", fd, limits=LayerLimits(memory=1 << 20))
     finally:
         os.close(fd)
         trees.remove(str(tmp_path / "fs"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime.errors import LayerError
-from pyruntime.images.layers.apply import ExtractOptions, Limits, complete, extract
+from pyruntime.images.layers.apply import ExtractOptions, LayerLimits, complete, extract
 from tests.images.integration.hostile import CASES, LIMITS, OUTSIDE, Case
 
 
@@ -63,11 +63,12 @@ def test_hostile_layer(case: Case, tmp_path: Path, outside: Path) -> None:
     notes: list[str] = []
     try:
         if case.refused is None:
-            done = extract(io.BytesIO(case.layer()).read, fd, ExtractOptions(warn=notes.append), Limits(*LIMITS))
+            done = extract(io.BytesIO(case.layer()).read, fd, ExtractOptions(warn=notes.append), LayerLimits(*LIMITS))
             complete(fd, done, [])
         else:
             with pytest.raises(LayerError) as caught:
-                done = extract(io.BytesIO(case.layer()).read, fd, ExtractOptions(warn=notes.append), Limits(*LIMITS))
+                done = extract(io.BytesIO(case.layer()).read, fd, ExtractOptions(warn=notes.append),
+                               LayerLimits(*LIMITS))
                 complete(fd, done, [])
             message = str(caught.value)
             assert case.refused in message and message.isprintable() and len(message) < 600, message

@@ -1,0 +1,73 @@
+"""Sandboxes beside bubblewrap and Podman: ``python -m bench.sandboxes [ROUNDS]``, as root.
+
+Each time is that of a call in this process, from before the call until its result is there and nothing is left.
+bubblewrap has neither cgroups nor a filter, and is the floor. Rounds are interleaved and their order rotates.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bundles.build import busybox_rootfs
+from pyruntime import Sandbox
+
+BWRAP = ("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
+         "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
+         "--tmpfs", "/tmp", "--tmpfs", "/work")
+PRINT = ("python3", "-c", "print(1)")
+
+
+def _command(*words: str) -> None:
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+
+def _new(root: Path | None, *argv: str) -> None:
+    with Sandbox(root) if root else Sandbox.host() as box:
+        box.run(argv, check=True)
+
+
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each case, in the order of the rounds."""
+    with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as place, Sandbox.host() as living:
+        rootfs = Path(place, "rootfs")
+        busybox_rootfs(rootfs)
+        cases: dict[str, Callable[[], object]] = {
+            "new sandbox, true, gone (host)": lambda: _new(None, "true"),
+            "new sandbox, true, gone (overlay of a directory)": lambda: _new(rootfs, "true"),
+            "new sandbox, python3, gone (host)": lambda: _new(None, *PRINT),
+            "run true in a living sandbox": lambda: living.run(["true"], check=True),
+        }
+        if shutil.which("bwrap"):
+            cases["bwrap true"] = lambda: _command(*BWRAP, "true")
+            cases["bwrap python3"] = lambda: _command(*BWRAP, *PRINT)
+        if shutil.which("podman"):
+            cases["podman run --rm --rootfs true"] = lambda: _command(
+                "podman", "run", "--rm", "--network=none", "--rootfs", f"{rootfs}:O", "true")
+        found: dict[str, list[float]] = {name: [] for name in cases}
+        names = list(cases)
+        for number in range(-1, rounds):   # the first round is not counted
+            for name in names[number % len(names):] + names[:number % len(names)]:
+                begun = time.perf_counter()
+                try:
+                    cases[name]()
+                except (OSError, subprocess.CalledProcessError) as error:
+                    names.remove(name)
+                    found.pop(name)
+                    print(f"{name}: left out: {getattr(error, 'stderr', error)!r:.300}", file=sys.stderr)
+                    continue
+                if number >= 0:
+                    found[name].append((time.perf_counter() - begun) * 1000)
+        return found
+
+
+if __name__ == "__main__":
+    print("| case | median, ms | least, ms |\n| --- | --- | --- |")
+    for title, samples in measure(int(sys.argv[1]) if len(sys.argv) > 1 else 30).items():
+        print(f"| {title} | {statistics.median(samples):.1f} | {min(samples):.1f} |")

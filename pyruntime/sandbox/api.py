@@ -1,0 +1,356 @@
+"""The library: sandboxes for programs that are not trusted.
+
+    from pyruntime import Limits, Sandbox
+
+    with Sandbox("python:3.12-slim", limits=Limits(memory="256m", cpus=1, pids=64)) as box:
+        box.write("/work/job.py", source)
+        done = box.run(["python3", "/work/job.py"], input=b"...", timeout=2.0)
+        print(done.reason, done.returncode, done.stdout, done.usage)
+        result = box.read("/work/out.json")
+
+Every error is one of pyruntime.errors; what the program did wrong is in the result, and ``Done.check`` raises it. All
+calls are safe from several threads. docs/sandbox.md says what is defended, and what is not.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+from contextlib import ExitStack, suppress
+from dataclasses import replace as replace_fields
+from threading import Condition, Lock
+from weakref import WeakSet
+
+from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, UsageError
+from pyruntime.sandbox import files
+from pyruntime.sandbox.configuration import WRITABLE, configuration
+from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
+from pyruntime.sandbox.limits import Limits, size
+from pyruntime.sandbox.private_mounts import in_private_mounts
+from pyruntime.sandbox.result import Done, Usage
+from pyruntime.sandbox.run import Run
+from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of
+from pyruntime.system import kernel
+from pyruntime.system.files import replace
+from pyruntime.system.json import encode
+from pyruntime.system.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from pyruntime.images.api import ImageStore
+    from pyruntime.images.progress import Progress
+
+__all__ = ["Done", "HostMount", "Limits", "Sandbox", "Usage", "prune", "run_sandboxed"]
+
+_NOBODY = 65534
+OUTPUT_LIMIT = "1m"
+READ_LIMIT = "64m"
+_living: WeakSet[Sandbox] = WeakSet()
+_pruned = Lock()   # held from the first use on
+
+
+class Sandbox:
+    """A throw-away container for programs that are not trusted, from the call of the constructor until ``close``.
+
+    ``root``    an image reference (pulled if it is missing), or the path of a bundle or of a root filesystem, which is
+                not changed; `Sandbox.host` uses the host's own system
+    ``limits``  see Limits
+    ``mounts``  files and directories of the host, read-only unless said otherwise
+    ``env``     variables, in addition to the image's
+    ``cwd``     the working directory of runs; by default the image's, or /work
+    ``user``    uid, or uid and gid, of everything in the sandbox
+    ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
+    ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
+    ``store``, ``progress``  for an image: where it is, and what is told of a pull
+
+    Programs have no capabilities, no way to new privileges, no network, the default seccomp filter, and pid, mount, ipc
+    and uts namespaces of their own. When this program ends, however it ends, the sandbox ends with it.
+
+    ``name``    of the sandbox and its cgroup
+    ``unenforced``  the limits that this host cannot enforce; empty with cgroups
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
+                 mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
+                 user: int | tuple[int, int] = _NOBODY, writable: bool = False, require_limits: bool = False,
+                 store: ImageStore | None = None, progress: Progress | None = None) -> None:
+        """Raises HostError without root, UsageError, ImageError, StepError; after an error nothing is left."""
+        if os.geteuid() != 0:
+            raise HostError("a sandbox needs root so far: its mounts and cgroups are made without a user namespace")
+        self.limits = limits or Limits()
+        self.name = new_name()
+        self.unenforced: tuple[str, ...] = ()
+        self._user = (user, user) if isinstance(user, int) else user
+        self._env = dict(env or {})
+        self._cwd = cwd
+        self._writable = writable
+        self._held = ExitStack()
+        self._owner = os.getpid()
+        self._idle = Condition()
+        self._runs = 0
+        self._number = 0
+        self._closed = self._gone = False
+        self._alone = Lock()   # without cgroups, runs cannot be told apart
+        if _pruned.acquire(blocking=False):
+            prune()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        source = root if isinstance(root, RootSource) else source_of(root, store, progress)
+        try:
+            in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
+                                                   require_limits=require_limits))
+        except BaseException:
+            self._control.close()
+            self._held.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(silence)
+        _living.add(self)
+
+    @classmethod
+    def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
+             env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = _NOBODY,
+             require_limits: bool = False) -> Sandbox:
+        """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
+        return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user,
+                   require_limits=require_limits)
+
+    def _create(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                require_limits: bool) -> None:
+        scratch = f"{PLACE}/mount"   # in every sandbox's own mount namespace
+        os.makedirs(scratch, 0o700, exist_ok=True)
+        disk = self.limits.bytes_of_disk()
+        try:
+            kernel.mount_filesystem("tmpfs", scratch, [
+                ("size", str(disk)), ("nr_inodes", str(max(disk >> 12, 1024))), ("mode", "0700")],
+                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+            for name, _, mode in WRITABLE:
+                os.mkdir(f"{scratch}/{name}")
+                os.chmod(f"{scratch}/{name}", mode)
+                os.chown(f"{scratch}/{name}", *self._user)
+        except OSError as error:
+            raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None
+        prepared = source.prepare(scratch)
+        self._held.push(prepared.held)
+        self._cwd = self._cwd or prepared.cwd or "/work"
+        for cgroups in (True, False):
+            document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
+                                     env=self._env, writable=self._writable, cgroup=f"/{self.name}" if cgroups else "",
+                                     swap=_counts_swap())
+            replace(f"{scratch}/config.json", encode(document).encode())
+            self._runtime = runtime(cgroups=cgroups)
+            try:
+                self._runtime.create(self.name, scratch, streams=streams)
+                break
+            except (HostError, StepError) as error:
+                if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}":
+                    raise
+                if require_limits:
+                    raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave"
+                                    " out require_limits") from None
+                self.unenforced = ("memory", "swap", "cpus", "pids")
+        try:
+            self._runtime.start(self.name)
+            self._process = document["process"]
+            self._init = self._runtime.state(self.name).pid
+            self._root = os.open(f"/proc/{self._init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except BaseException:
+            self._runtime.delete(self.name, force=True)
+            raise
+
+    # ---- use ------------------------------------------------------------------------------------
+
+    def run(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
+            check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
+            max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
+        """Run a program and wait for it, as subprocess.run does; then all its descendants are killed, and only those.
+
+        ``input``       what it reads; None: nothing
+        ``timeout``     seconds; then it is killed. None: ``limits.wall``
+        ``check``       raise RunFailed unless it exits with status 0
+        ``text``        decode the output as UTF-8, with replacement characters
+        ``env``         its variables, instead of the sandbox's
+        ``max_output``  bytes that are kept of each stream; the rest is read and dropped, so that the program goes on
+        ``output_kills``  kill it instead, when a stream has more than that
+
+        Raises StateError if the sandbox is closed, and StepError if the program cannot be executed.
+        """
+        done = self.run_until(-1, argv, input=input, timeout=timeout, env=env, cwd=cwd, max_output=max_output,
+                              output_kills=output_kills)
+        return finished(done, text=text, check=check)
+
+    def run_until(self, stop: int, argv: Sequence[str], *, input: bytes | str | None, timeout: float | None,
+                  env: Mapping[str, str] | None, cwd: str, max_output: int | str, output_kills: bool) -> Done:
+        """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
+        if not argv or isinstance(argv, (str, bytes)):
+            raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
+        process = {**self._process, "args": [os.fspath(word) for word in argv], "cwd": cwd or self._cwd}
+        if env is not None:
+            process["env"] = [f"{name}={value}" for name, value in env.items()]
+        data = input.encode() if isinstance(input, str) else input
+        number = self._enter()
+        try:
+            with ExitStack() as stack:
+                if self.unenforced:
+                    stack.enter_context(self._alone)
+                    run = Run(self._runtime, self.name, None, self._kill_all)
+                else:
+                    group = self._runtime.subgroup(self.name, f"run-{number}")
+                    run = Run(self._runtime, self.name, group, self._kill_all)
+                return run.carry_out(process, data, seconds=self.limits.wall if timeout is None else timeout,
+                                     limit=size("max_output", max_output), output_kills=output_kills, stop=stop,
+                                     closed=lambda: self._closed)
+        finally:
+            self._leave()
+
+    def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
+        """The bytes of a regular file, by its absolute path in the sandbox. Raises SandboxFileError: no such file, not
+        a regular file, a symbolic link in the path, more than ``limit`` bytes."""
+        self._enter()
+        try:
+            return files.read(self._root, path, size("limit", limit))
+        finally:
+            self._leave()
+
+    def write(self, path: str, data: bytes | str, *, mode: int = 0o644) -> None:
+        """Create or replace a file that belongs to the sandbox's user; missing directories are created. Raises
+        SandboxFileError: a symbolic link in the path, no space left."""
+        self._enter()
+        try:
+            files.write(self._root, path, data.encode() if isinstance(data, str) else data, mode=mode,
+                        uid=self._user[0], gid=self._user[1])
+        finally:
+            self._leave()
+
+    # ---- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the sandbox with everything in it; runs of other threads return with the reason "cancelled". Nothing is
+        left. May be called more than once. Raises StateError if a process does not die."""
+        if os.getpid() != self._owner:
+            return   # in a child of the owner (fork): it is the owner's sandbox
+        with self._idle:
+            if self._closed:
+                self._idle.wait_for(lambda: self._gone)
+                return
+            self._closed = True
+        try:
+            self._control.close()   # init ends, and with it the pid namespace
+            with self._idle:
+                # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
+                self._idle.wait_for(lambda: self._runs == 0)
+            os.close(self._root)
+            with suppress(ChildProcessError):   # another part of this program waits for all children
+                os.waitpid(self._init, 0)
+            self._runtime.delete(self.name, force=True)
+            self._held.close()
+        finally:
+            with self._idle:
+                self._gone = True
+                self._idle.notify_all()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_process"):   # created
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.name}{', closed' if self._closed else ''}>"
+
+    def _enter(self) -> int:
+        with self._idle:
+            if self._closed or os.getpid() != self._owner:
+                why = "belongs to another process: make one after the fork" if not self._closed else "is closed"
+                raise StateError(f"{self.name} {why}")
+            self._runs += 1
+            self._number += 1
+            return self._number
+
+    def _leave(self) -> None:
+        with self._idle:
+            self._runs -= 1
+            self._idle.notify_all()
+
+    def _kill_all(self) -> None:
+        """Let init kill all processes but itself."""
+        try:
+            self._control.sendall(b"k")
+            self._control.recv(1)
+        except OSError:
+            if not self._closed:
+                raise
+
+
+def run_sandboxed(code: str | Sequence[str], *, root: str | os.PathLike[str] | RootSource | None = None,
+                  image: str = "", files: Mapping[str, bytes | str] | None = None, collect: Sequence[str] = (),
+                  limits: Limits | None = None, input: bytes | str | None = None, timeout: float | None = None,
+                  text: bool = False, max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False,
+                  python: str = "python3", require_limits: bool = False, store: ImageStore | None = None) -> Done:
+    """Run a command, or a text of Python code, in a sandbox of its own.
+
+    ``code``     Python source, run by ``python``; or the program and its arguments
+    ``root``, ``image``  as for Sandbox; neither: the host's own system
+    ``files``    files to write first: path to content; relative paths are below /work
+    ``collect``  files to read afterwards, into ``Done.files``; ``Done.problems`` has the others, each with the reason
+
+    The other parameters are those of Sandbox and Sandbox.run. Raises what they raise.
+    """
+    if root and image:
+        raise UsageError("give root or image, not both")
+    with Sandbox(root or image or HostSource(), limits=limits, require_limits=require_limits, store=store) as box:
+        for path, data in (files or {}).items():
+            box.write(os.path.join("/work", path), data)
+        argv = [python, "/work/.code.py"] if isinstance(code, str) else code
+        if isinstance(code, str):
+            box.write("/work/.code.py", code)
+        done = box.run(argv, input=input, timeout=timeout, text=text, max_output=max_output, output_kills=output_kills)
+        found, problems = {}, {}
+        for path in collect:
+            try:
+                found[path] = box.read(os.path.join("/work", path))
+            except PyruntimeError as error:
+                problems[path] = str(error)
+        return replace_fields(done, files=found, problems=problems)
+
+
+def finished(done: Done, *, text: bool, check: bool) -> Done:
+    """The result as the caller of `Sandbox.run` wants it."""
+    if text:
+        out, err = (data if isinstance(data, str) else data.decode("utf-8", "replace")
+                    for data in (done.stdout, done.stderr))
+        done = replace_fields(done, stdout=out, stderr=err)
+    return done.check() if check else done
+
+
+def _counts_swap() -> bool:
+    """Whether the host counts the swap of a cgroup (memory.memsw.* of v1, memory.swap.max of v2)."""
+    if os.path.isdir("/sys/fs/cgroup/memory"):
+        return os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+    with open("/proc/swaps", encoding="ascii") as file:
+        return len(file.readlines()) > 1
+
+
+def _after_fork() -> None:
+    """In a child: the end of the parent must be the end of its sandboxes."""
+    for box in list(_living):
+        box._control.close()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for box in list(_living):
+        box.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,76 @@
+"""Limits of a sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyruntime.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def size(name: str, value: int | str) -> int:
+    """Bytes, of a number or of a text like "256m" (k, m, g, t: powers of 1024). Raises UsageError."""
+    if isinstance(value, int):
+        if value >= 0:
+            return value
+    else:
+        text = value.strip().lower().removesuffix("b")
+        unit = text[-1:] if text[-1:].isalpha() else ""
+        digits = text.removesuffix(unit)
+        if digits.isascii() and digits.isdigit() and unit in _UNITS:
+            return int(digits) * _UNITS[unit]
+    raise UsageError(f'{name} "{value}": write bytes, or a number with k, m, g or t, as "256m"')
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What all processes of a sandbox may use together, unless it says otherwise.
+
+    ``memory``  bytes of memory, files in the sandbox's writable directories included; None: no limit
+    ``swap``    bytes of swap, in addition to ``memory``
+    ``cpus``    processors, as 0.5; None: no limit
+    ``pids``    processes and threads at once
+    ``disk``    bytes of all files that the sandbox writes (they are in memory: a tmpfs)
+    ``files``   open files of each process (RLIMIT_NOFILE)
+    ``wall``    seconds of a run that has no timeout of its own; None: no limit
+
+    Sizes are numbers, or texts as "256m". ``memory``, ``swap``, ``cpus`` and ``pids`` need cgroups.
+    """
+
+    memory: int | str | None = "512m"
+    swap: int | str = 0
+    cpus: float | None = None
+    pids: int = 128
+    disk: int | str = "256m"
+    files: int = 1024
+    wall: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a value without a meaning."""
+        self.bytes_of_disk()
+        self.resources(swap=True)
+        for name in ("pids", "files"):
+            if getattr(self, name) < 1:
+                raise UsageError(f'{name} {getattr(self, name)}: write a number of at least 1')
+        for name in ("cpus", "wall"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise UsageError(f"{name} {getattr(self, name)}: write a number above 0, or None for no limit")
+
+    def bytes_of_disk(self) -> int:
+        """``disk`` in bytes; at least a page, since 0 would mean no limit to tmpfs."""
+        return max(size("disk", self.disk), 4096)
+
+    def resources(self, *, swap: bool) -> dict[str, Any]:
+        """linux.resources (config-linux.md#control-groups); ``swap``: whether the host counts swap."""
+        found: dict[str, Any] = {"pids": {"limit": self.pids}}
+        if self.memory is not None:
+            memory = size("memory", self.memory)
+            found["memory"] = {"limit": memory, **({"swap": memory + size("swap", self.swap)} if swap else {})}
+        if self.cpus is not None:
+            found["cpu"] = {"quota": round(self.cpus * 100_000), "period": 100_000}
+        return found

@@ -1,0 +1,155 @@
+"""Where a sandbox's root filesystem comes from.
+
+``prepare`` is called in the thread that has the sandbox's own mounts: it may mount, and nobody else sees it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from pyruntime.errors import NoSuchImage, UsageError
+from pyruntime.images.api import ImageStore
+from pyruntime.images.snapshots.overlay import mount_layers
+from pyruntime.system.files import replace
+from pyruntime.system.json import decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyruntime.images.progress import Progress
+
+_LINKS = ("/bin", "/sbin", "/lib", "/lib64")
+_ETC = {"passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/work:/bin/sh\n",
+        "group": "root:x:0:\nnogroup:x:65534:\n", "hosts": "127.0.0.1 localhost\n::1 localhost\n"}
+HOST_PATHS = ("/usr", "/etc/alternatives", "/etc/ld.so.cache")
+
+
+@dataclass(frozen=True)
+class HostMount:
+    """A file or directory of the host in a sandbox, read-only unless ``writable``."""
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+@dataclass
+class Prepared:
+    """A root filesystem: its path, what it needs besides, and the program's defaults."""
+
+    rootfs: str
+    mounts: Sequence[HostMount] = ()
+    env: Sequence[str] = ()
+    cwd: str = ""
+    held: ExitStack = field(default_factory=ExitStack)   # until the sandbox is gone
+
+
+class RootSource:
+    """The kinds of root filesystems."""
+
+    def prepare(self, scratch: str) -> Prepared:
+        """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Directory(RootSource):
+    """A directory is the root filesystem; it is not changed."""
+
+    path: str
+
+    def prepare(self, scratch: str) -> Prepared:
+        """An overlay, with the directory below."""
+        if not os.path.isdir(self.path):
+            raise UsageError(f'"{self.path}" is not a directory: name a root filesystem, a bundle, or an image')
+        return Prepared(_overlay([os.path.abspath(self.path)], scratch))
+
+
+@dataclass(frozen=True)
+class BundleSource(RootSource):
+    """The root filesystem, the environment and the working directory of a bundle; nothing else of its configuration."""
+
+    path: str
+
+    def prepare(self, scratch: str) -> Prepared:
+        """An overlay, with the bundle's root filesystem below."""
+        name = f"{self.path}/config.json"
+        with open(name, "rb") as file:
+            document = decode(file.read(), name)
+        config = document if isinstance(document, dict) else {}
+        root = (config.get("root") or {}).get("path") or "rootfs"
+        process = config.get("process") or {}
+        prepared = Directory(os.path.join(self.path, root)).prepare(scratch)
+        prepared.env, prepared.cwd = process.get("env") or [], process.get("cwd") or ""
+        return prepared
+
+
+@dataclass(frozen=True)
+class ImageSource(RootSource):
+    """An image of a store, which is pulled if it is missing."""
+
+    name: str
+    store: ImageStore
+    progress: Progress | None = None
+
+    def prepare(self, scratch: str) -> Prepared:
+        """An overlay, with the image's layers below; a lease keeps them from the garbage collection."""
+        with ExitStack() as held:
+            held.enter_context(self.store.store.lease())
+            try:
+                image = self.store.find(self.name)
+            except NoSuchImage:
+                self.store.pull(self.name, progress=self.progress)
+                image = self.store.find(self.name)
+            layers = self.store.store.extract_layers(image.layers())
+            config = image.config.config
+            return Prepared(_overlay(layers.directories, scratch), env=config.get("Env") or [],
+                            cwd=config.get("WorkingDir") or "", held=held.pop_all())
+
+
+@dataclass(frozen=True)
+class HostSource(RootSource):
+    """The host's own system, read-only: nothing but these paths, and the links that the programs in them expect."""
+
+    paths: Sequence[str] = HOST_PATHS
+
+    def prepare(self, scratch: str) -> Prepared:
+        """An empty directory, with links and mounts."""
+        rootfs = f"{scratch}/root"
+        _directory(rootfs)
+        _directory(f"{rootfs}/etc")
+        for name, text in _ETC.items():
+            replace(f"{rootfs}/etc/{name}", text.encode())
+            os.chmod(f"{rootfs}/etc/{name}", 0o644)
+        mounts = []
+        for path in dict.fromkeys((*self.paths, *_LINKS)):
+            if os.path.islink(path) and os.path.dirname(path) == "/":
+                os.symlink(os.readlink(path), rootfs + path)
+            elif os.path.exists(path):
+                mounts.append(HostMount(path, path))
+            elif path not in (*HOST_PATHS, *_LINKS):
+                raise UsageError(f'"{path}" does not exist: leave it out of paths')
+        return Prepared(rootfs, mounts)
+
+
+def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> RootSource:
+    """A text with a slash in front or a PathLike is a directory or a bundle; any other text is an image reference."""
+    text = os.fspath(what)
+    if not isinstance(what, str) or text.startswith(("/", "./", "../")):
+        return BundleSource(text) if os.path.exists(f"{text}/config.json") else Directory(text)
+    return ImageSource(text, store or ImageStore(), progress)
+
+
+def _directory(path: str) -> None:
+    os.mkdir(path)
+    os.chmod(path, 0o755)   # for the sandbox's user, whatever our umask
+
+
+def _overlay(directories: list[str], scratch: str) -> str:
+    for name in ("upper", "work", "root", "empty"):   # an image may have no layer, and overlayfs needs one
+        _directory(f"{scratch}/{name}")
+    mount_layers(directories or [f"{scratch}/empty"], f"{scratch}/root", scratch, userxattr=False)
+    return f"{scratch}/root"

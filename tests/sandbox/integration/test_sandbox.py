@@ -1,0 +1,359 @@
+"""Sandboxes: what a program sees, what run, read and write do, and that nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandboxed
+from pyruntime.errors import RunFailed, SandboxFileError, StateError, StepError, UsageError
+from pyruntime.images.lookup import key
+from pyruntime.images.reference import Reference
+from pyruntime.sandbox.leftovers import PLACE, prune
+from tests.conftest import TOP
+
+
+def sh(box: Sandbox, script: str, **options: object) -> str:
+    """The standard output of a shell script that has to succeed."""
+    done = box.run(["sh", "-c", script], text=True, check=True, **options)  # type: ignore[arg-type]
+    return str(done.stdout)
+
+
+def test_a_run_is_like_subprocess(box: Sandbox) -> None:
+    done = box.run(["sh", "-c", "cat; echo problem >&2; exit 3"], input=b"to be read")
+    assert (done.stdout, done.stderr, done.returncode, done.reason) == (b"to be read", b"problem\n", 3, "exited")
+    assert sh(box, "pwd; echo $A $PATH", env={"A": "1", "PATH": "/bin"}, cwd="/tmp") == "/tmp\n1 /bin\n"
+    with pytest.raises(RunFailed, match="exit status 4") as failed:
+        box.run(["sh", "-c", "exit 4"], check=True)
+    assert failed.value.done.returncode == 4  # type: ignore[attr-defined]
+
+
+def test_input_is_optional_and_may_be_refused(box: Sandbox) -> None:
+    assert box.run(["cat"], timeout=5).stdout == b""
+    done = box.run(["true"], input=b"x" * (4 << 20), timeout=5)
+    assert (done.returncode, done.reason) == (0, "exited")
+    data = os.urandom(3 << 20)
+    assert box.run(["cat"], input=data, max_output="4m", timeout=20).stdout == data
+
+
+def test_usage_is_that_of_the_run(box: Sandbox) -> None:
+    busy = box.run(["sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"])
+    idle = box.run(["sleep", "0.2"])
+    assert busy.usage.cpu > 0.05 > idle.usage.cpu > 0
+    assert 0.2 <= idle.usage.wall < 5
+    eater = box.run(["sh", "-c", "head -c 30000000 /dev/zero | tail -c 30000000 >/dev/null"])
+    assert eater.usage.memory > 25 << 20 > idle.usage.memory > 0
+
+
+def test_a_signal_is_told_apart_from_an_exit_status(box: Sandbox) -> None:
+    done = box.run(["sh", "-c", "kill -TERM $$"])
+    assert (done.returncode, done.reason, done.timed_out, done.oom_killed) == (-signal.SIGTERM, "signal", False, False)
+    done = box.run(["sh", "-c", "exit 143"])
+    assert (done.returncode, done.reason) == (143, "exited")
+
+
+def test_a_program_that_does_not_exist(box: Sandbox) -> None:
+    with pytest.raises(StepError, match=r'"no-such-program": executable file not found in \$PATH'):
+        box.run(["no-such-program"])
+    assert box.run(["true"]).returncode == 0
+    with pytest.raises(UsageError):
+        box.run("ls")
+
+
+def test_the_preset(box: Sandbox) -> None:
+    status = dict(line.split(":\t", 1) for line in sh(box, "cat /proc/self/status").splitlines() if ":\t" in line)
+    assert [status[name].split()[0] for name in ("Uid", "Gid", "NoNewPrivs", "Seccomp")] == ["65534", "65534", "1", "2"]
+    assert all(int(status[name], 16) == 0 for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"))
+    assert sh(box, "ls /sys/class/net").split() == ["lo"]
+    assert sh(box, "mkdir /x 2>&1; touch /etc/x 2>&1; true").count("Read-only file system") == 2
+    assert sh(box, "for d in /work /tmp /dev/shm; do touch $d/file && echo ok; done") == "ok\nok\nok\n"
+    assert box.run(["unshare", "-U", "true"]).returncode != 0
+    assert box.run(["mount", "-t", "tmpfs", "x", "/tmp"]).returncode != 0
+
+
+def test_pid_1_cannot_be_disturbed(box: Sandbox) -> None:
+    sh(box, "kill -9 1; kill -STOP 1; kill -TERM 1")
+    assert box.run(["ls", "/proc/1/fd"]).returncode != 0, "it is traceable, and could be kept from its end"
+    assert box.run(["true"]).returncode == 0
+
+
+def test_the_source_stays_as_it_is(rootfs: Path) -> None:
+    before = sorted(str(path) for path in rootfs.rglob("*"))
+    with Sandbox(rootfs, user=0, writable=True) as box:
+        sh(box, "echo changed >/bin/new; rm /bin/ls; mkdir /made")
+        assert box.read("/bin/new") == b"changed\n"
+    assert sorted(str(path) for path in rootfs.rglob("*")) == before
+
+
+def test_a_bundle_gives_its_environment(rootfs: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({
+        "root": {"path": str(rootfs)}, "process": {"env": ["A=of the bundle", "B=1"], "cwd": "/tmp"}}))
+    with Sandbox(tmp_path, env={"B": "2"}) as box:
+        assert sh(box, "echo $A $B; pwd") == "of the bundle 2\n/tmp\n"
+
+
+def test_the_host_as_a_sandbox() -> None:
+    with Sandbox.host() as box:
+        assert sh(box, "ls /; id -un").split()[-1] == "nobody"
+        assert box.run(["ls", "/root"]).returncode != 0
+        assert box.run(["python3", "-c", "print(1 + 1)"], text=True).stdout == "2\n"
+    with pytest.raises(UsageError, match="/no/such"):
+        Sandbox.host(paths=["/no/such"])
+
+
+def test_mounts_of_the_host(rootfs: Path, tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o777)
+    (tmp_path / "data").write_text("mine")
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), "/data")]) as box:
+        assert sh(box, "cat /data/data; touch /data/new 2>/dev/null || echo refused") == "minerefused\n"
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), "/data", writable=True)]) as box:
+        sh(box, "echo theirs >/data/new")
+    assert (tmp_path / "new").read_text() == "theirs\n"
+
+
+def test_files(box: Sandbox) -> None:
+    box.write("/work/a/b/file", b"\0data", mode=0o600)
+    assert sh(box, "stat -c '%u %a' a a/b a/b/file") == "65534 755\n65534 755\n65534 600\n"
+    box.write("/work/a/b/file", "text")
+    assert box.read("/work/a/b/file") == b"text"
+    for path, words in {"relative": "absolute path", "/work/../etc/passwd": "absolute path",
+                        "/work": "not a regular file", "/work/none": "no such file"}.items():
+        with pytest.raises(SandboxFileError, match=words):
+            box.read(path)
+    with pytest.raises(SandboxFileError, match="more than 3 bytes"):
+        box.read("/work/a/b/file", limit=3)
+    with pytest.raises(SandboxFileError, match="read-only"):
+        box.write("/etc/file", b"")
+
+
+def test_files_that_are_traps(box: Sandbox) -> None:
+    sh(box, "ln -s /proc link; ln -s /etc/passwd name; mkfifo fifo; ln -s ../proc/sys/kernel up; mkdir dir")
+    for path in ("/work/link/kmsg", "/work/name", "/work/up/hostname"):
+        with pytest.raises(SandboxFileError, match="symbolic link"):
+            box.read(path)
+    for path in ("/work/fifo", "/work/dir", "/dev/null"):
+        with pytest.raises(SandboxFileError, match="not a regular file"):
+            box.read(path)
+    with pytest.raises(SandboxFileError, match="symbolic link"):
+        box.write("/work/up/hostname", b"x")
+    box.write("/work/name", b"replaces the link")
+    box.write("/work/fifo", b"replaces the FIFO")
+    assert sh(box, "cat name fifo; cat /etc/passwd 2>/dev/null || true").startswith("replaces the linkreplaces")
+
+
+def test_runs_of_many_threads(box: Sandbox) -> None:
+    results: dict[int, bytes | str] = {}
+
+    def run(number: int) -> None:
+        for _ in range(3):
+            results[number] = box.run(["sh", "-c", f"sleep 0.0{number % 10}; echo {number}"], timeout=30).stdout
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {number: f"{number}\n".encode() for number in range(12)}
+
+
+def test_a_timeout_kills_one_run_and_all_of_it(box: Sandbox) -> None:
+    other: list[object] = []
+    thread = threading.Thread(target=lambda: other.append(box.run(["sleep", "1"]).reason))
+    thread.start()
+    done = box.run(["sh", "-c", "setsid sleep 300 & (setsid sleep 301 &) ; trap '' TERM; sleep 302"], timeout=0.3)
+    assert done.timed_out and done.usage.wall < 5
+    assert "sleep 30" not in sh(box, "ps")
+    thread.join()
+    assert other == ["exited"]
+
+
+def test_what_outlives_the_program_ends_with_the_run(box: Sandbox) -> None:
+    begun = time.monotonic()
+    done = box.run(["sh", "-c", "(setsid sleep 300 &); sleep 301 & echo out"])
+    assert (done.reason, done.stdout) == ("exited", b"out\n")
+    assert time.monotonic() - begun < 5
+    assert "sleep 30" not in sh(box, "ps")
+
+
+def test_close_cancels(rootfs: Path) -> None:
+    box = Sandbox(rootfs)
+    reasons: list[str] = []
+    threads = [threading.Thread(target=lambda: reasons.append(box.run(["sleep", "300"]).reason)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    box.close()
+    for thread in threads:
+        thread.join()
+    assert reasons == ["cancelled"] * 3
+    with pytest.raises(StateError, match="is closed"):
+        box.run(["true"])
+    box.close()
+
+
+def test_an_interrupted_call_leaves_nothing(box: Sandbox) -> None:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        box.run(["sleep", "300"])
+    assert "sleep 300" not in sh(box, "ps")
+
+
+def test_a_child_does_not_keep_the_sandbox(rootfs: Path) -> None:
+    with Sandbox(rootfs) as box:
+        child = os.fork()
+        if child == 0:
+            try:
+                box.run(["true"])
+            except StateError:
+                time.sleep(2)
+                os._exit(0)
+            os._exit(1)
+        begun = time.monotonic()
+        box.close()
+        assert time.monotonic() - begun < 1.5
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_limits_of_time_and_files(rootfs: Path) -> None:
+    with Sandbox(rootfs, limits=Limits(wall=0.3, files=20)) as box:
+        assert box.run(["sleep", "300"]).timed_out
+        assert sh(box, "ulimit -n") == "20\n"
+
+
+def test_an_error_of_the_source_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a directory"):
+        Sandbox(tmp_path / "none")
+    with pytest.raises(StepError):
+        Sandbox(tmp_path, mounts=[HostMount("/no/such/file", "/x")])
+
+
+def test_in_one_call() -> None:
+    done = run_sandboxed("open('out.txt', 'w').write(open('in.txt').read().upper()); import os; os.mkfifo('trap')",
+                         files={"in.txt": "some text"}, collect=["out.txt", "trap", "none"])
+    assert (done.returncode, done.files) == (0, {"out.txt": b"SOME TEXT"}), done.stderr
+    assert "not a regular file" in done.problems["trap"] and "no such file" in done.problems["none"]
+    assert run_sandboxed(["sh", "-c", "exit 5"]).returncode == 5
+
+
+WITHOUT_CGROUPS = """
+import json, sys
+from pyruntime import Sandbox, errors
+try:
+    Sandbox.host(require_limits=True)
+except errors.HostError as error:
+    print("refused:", error)
+with Sandbox.host() as box:
+    first = box.run(["sh", "-c", "(setsid sleep 300 &); trap '' TERM; sleep 301"], timeout=0.3)
+    print(first.reason, box.unenforced, "sleep 30" in box.run(["ps", "ax"], text=True).stdout, first.usage.cpu > 0)
+"""
+
+
+def test_without_cgroups() -> None:
+    script = f"umount -l /sys/fs/cgroup && exec {sys.executable} -c \"$0\""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, WITHOUT_CGROUPS], capture_output=True, text=True,
+                          check=False, timeout=60, cwd=TOP)
+    assert done.returncode == 0, done.stderr
+    refused, rest = done.stdout.splitlines()
+    assert refused.startswith("refused: limits cannot be enforced")
+    assert rest == "timeout ('memory', 'swap', 'cpus', 'pids') False True"
+
+
+KILLED = """
+import sys, threading
+from pyruntime import Sandbox
+box = Sandbox.host()
+threading.Thread(target=box.run, args=(["sh", "-c", "(setsid sleep 3456 &); trap '' TERM; sleep 3456"],)).start()
+second = Sandbox.host()
+print(box.name, second.name, flush=True)
+"""
+
+
+def _sleepers() -> list[str]:
+    return subprocess.run(["pgrep", "-f", "^sleep 3456"], capture_output=True, text=True, check=False).stdout.split()
+
+
+def test_a_killed_program_takes_its_sandboxes_along() -> None:
+    for _ in range(5):
+        with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, cwd=TOP) as program:
+            assert program.stdout
+            names = program.stdout.readline().split()
+            time.sleep(0.1)
+            program.kill()
+        until = time.monotonic() + 5
+        while _sleepers() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert _sleepers() == []
+        assert len(names) == 2 and set(names) <= set(prune())
+        assert not any(os.path.exists(f"{PLACE}/state/{name}") for name in names)
+        assert not any(list(Path("/sys/fs/cgroup").glob(f"*/{name}")) for name in names)
+
+
+FORGETFUL = """
+from pyruntime import Sandbox
+box = Sandbox.host()
+box.run(["true"])
+print(box.name)
+"""
+
+
+def test_a_program_that_does_not_close_leaves_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", FORGETFUL], capture_output=True, text=True, check=True, cwd=TOP)
+    name = done.stdout.strip()
+    assert name and done.stderr == ""
+    assert not os.path.exists(f"{PLACE}/state/{name}")
+    assert list(Path("/sys/fs/cgroup").glob(f"*/{name}")) == []
+
+
+def test_processes_that_their_owner_left_frozen(rootfs: Path) -> None:
+    with Sandbox(rootfs) as box:
+        thread = threading.Thread(target=box.run, args=(["sleep", "300"],))
+        thread.start()
+        time.sleep(0.3)
+        (frozen,) = Path("/sys/fs/cgroup/freezer", box.name).glob("run-*/freezer.state")
+        frozen.write_text("FROZEN")
+        begun = time.monotonic()
+        Runtime(f"{PLACE}/state").delete(box.name, force=True)
+        thread.join()
+        assert time.monotonic() - begun < 5
+
+
+def test_living_sandboxes_are_not_pruned(box: Sandbox) -> None:
+    assert box.name not in prune()
+    assert box.name in [state.id for state in Runtime(f"{PLACE}/state").list()]
+    assert box.run(["true"]).returncode == 0
+
+
+def test_a_user_without_root_is_told() -> None:
+    code = "import os\nfrom pyruntime import Sandbox, errors\nos.setuid(65534)\ntry: Sandbox.host()\n" \
+           "except errors.HostError as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=TOP)
+    assert "needs root" in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="session")
+def images(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    """A store with the image "box"."""
+    place = tmp_path_factory.mktemp("images")
+    subprocess.run(["tar", "-C", str(rootfs), "-cf", str(place / "box.tar"), "."], check=True)
+    store = ImageStore(place / "store")
+    store.import_archive(str(place / "box.tar"), key(Reference.parse("box")),
+                         changes={"Env": ["OF=the image"], "WorkingDir": "/home/user"})
+    return store
+
+
+def test_an_image(images: ImageStore) -> None:
+    with Sandbox("box", store=images) as box:
+        assert sh(box, "echo $OF; pwd; ls /bin/busybox") == "the image\n/home/user\n/bin/busybox\n"
+        images.remove("box")
+        images.prune(everything=True)
+        assert sh(box, "ls /bin/busybox") == "/bin/busybox\n", "a living sandbox keeps its layers"
+    removed = images.prune(everything=True)[1]
+    assert removed.layers, "an ended one does not"
