@@ -26,8 +26,8 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
                   user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool
                   ) -> dict[str, Any]:
     """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups."""
-    # No cgroup namespace: no cgroup filesystem is mounted, and with one, each run would have to be moved into its
-    # cgroup, for which every fork on the host waits (compiler/sections/exec.py).
+    # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
+    # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
     own = [f"{name}={value}" for name, value in env.items()]
     document["process"].update({

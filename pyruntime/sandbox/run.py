@@ -9,6 +9,7 @@ the pid namespace, and one run waits for the other.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from time import monotonic, sleep
 
 from pyruntime.errors import PyruntimeError, StateError
@@ -73,14 +74,11 @@ class Run:
 
     def _start(self, process: dict[str, Any], streams: Sequence[int]) -> None:
         def known(pid: int) -> None:
-            self._pid, self._pidfd = pid, os.pidfd_open(pid)
+            self._pidfd = os.pidfd_open(pid)
+            self._pid = pid
 
-        try:
-            self._runtime.exec(self._box, process=process, detach=True, streams=streams, on_pid=known,
-                               cgroup=self._group.where if self._group else ())
-        except BaseException:
-            self._pid = 0   # the runtime has reaped it
-            raise
+        self._runtime.exec(self._box, process=process, detach=True, streams=streams, on_pid=known,
+                           cgroup=self._group.where if self._group else ())
 
     def _kill(self) -> None:
         """Kill all processes of the run; with a cgroup, wait until all but the program itself have been reaped."""
@@ -103,7 +101,8 @@ class Run:
         """Nothing is left: no process, no cgroup, no descriptor."""
         if self._pid:   # an exception, as KeyboardInterrupt
             self._kill()
-            self._reap()
+            with suppress(ChildProcessError):   # the runtime has reaped a program that it could not execute
+                os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         if self._pidfd >= 0:
             os.close(self._pidfd)
         if self._group:

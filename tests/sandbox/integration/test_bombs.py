@@ -18,7 +18,7 @@ def test_fork_bomb(rootfs: Path) -> None:
         assert done.timed_out or done.returncode != 0
         assert time.monotonic() - begun < 8
         count = box.run(["sh", "-c", "ls -d /proc/[0-9]* | wc -l"], text=True)
-        assert count.stdout == "4\n", "more than init, sh, ls, wc"
+        assert int(count.stdout) <= 4, "more than init, sh, ls, wc"
 
 
 def test_filled_pids(rootfs: Path) -> None:
