@@ -39,7 +39,7 @@ def own_program(script: str) -> list[str]:
     gets the directories of packages that this process has as its first argument, with colons between them; only
     absolute ones, because the other process may work elsewhere.
     """
-    packages = ":".join(path for path in sys.path if path.startswith("/"))
+    packages = ":".join(dict.fromkeys(path for path in sys.path if path.startswith("/")))   # each once: it adds its own
     return [interpreter(), "-IS", f"{PACKAGE}/{script}", packages]
 
 
