@@ -14,6 +14,7 @@ removes it.
 from __future__ import annotations
 
 import os
+import time
 
 from pyruntime.errors import HostError, ImageError, UsageError
 from pyruntime.images.lookup import warn_of_platform
@@ -98,6 +99,17 @@ def undo(path: str) -> bool:
     return True
 
 
+def _hold(file: int) -> None:
+    """Lock the mark of a bundle; raises BlockingIOError if another unpack is running. The processes of one that was
+    killed may take a moment to end."""
+    for _ in range(20):
+        try:
+            return hold(file, wait=False)
+        except BlockingIOError:
+            time.sleep(0.05)
+    return hold(file, wait=False)
+
+
 def _claim(path: str) -> int:
     """Create the bundle's directory and mark it as incomplete; what a killed unpack left is removed first."""
     try:
@@ -110,7 +122,7 @@ def _claim(path: str) -> int:
             raise UsageError(f'"{path}" is not empty: name a directory that does not exist yet')
         fd = os.open(f"{path}/{NEW}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            hold(fd, wait=False)
+            _hold(fd)
             os.chmod(path, 0o700)
             for name in names:
                 if name != NEW:

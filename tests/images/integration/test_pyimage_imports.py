@@ -16,10 +16,11 @@ CHEAP = {"abc", "binascii", "builtins", "codecs", "encodings", "errno", "fcntl",
 
 
 def imported(pyimage: Pyimage, *words: object) -> set[str]:
-    """The modules that a command imports."""
-    done = subprocess.run([sys.executable, "-I", "-S", "-X", "importtime", PYIMAGE, "--root", pyimage.store,
+    """The modules that a command imports if it is not restored from a snapshot."""
+    script = PYIMAGE.parent.parent / "libexec/pyimage"
+    done = subprocess.run([sys.executable, "-I", "-S", "-X", "importtime", script, "--root", pyimage.store,
                            *map(str, words)], capture_output=True, text=True, check=False, timeout=60,
-                          env=pyimage.environment)
+                          env={**pyimage.environment, "PYRUNTIME_SNAPSHOT": "off"})
     assert done.returncode == 0, done.stderr
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
 
