@@ -15,7 +15,8 @@ from tests.containers import Bundle, Runtime
 
 
 def test_all_matches_the_module() -> None:
-    assert sorted(pyruntime.__all__) == sorted(["Engine", "ImageStore", "Runtime", "State", "__version__", "errors"])
+    assert set(pyruntime.__all__) == {"AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime",
+                                      "Sandbox", "State", "__version__", "errors", "run_sandboxed"}
     for name in pyruntime.__all__:
         assert getattr(pyruntime, name)
     with pytest.raises(AttributeError):
