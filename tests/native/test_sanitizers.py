@@ -68,7 +68,7 @@ RUNS = [
     ("monitor", "arguments/*.c", PROGRAMS / "monitor/monitor", "pocker/integration/test_streams.py",
      "attach or log or terminal", 8),
     ("proxy", "arguments/*.c", PROGRAMS / "proxy/proxy", "pocker/integration/test_network.py", "port", 3),
-    ("shim", "front/[pfr][yie][tls]*.c", SHIM, "shim/integration/test_service.py", "not descriptors", 12)]
+    ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_service.py", "not descriptors", 12)]
 
 
 @pytest.mark.parametrize(("name", "shared", "installed", "tests", "keywords", "least"), RUNS,

@@ -92,9 +92,13 @@ def test_installed_commands(prefix: Path, tmp_path: Path, command: str) -> None:
                               check=False, env={"PATH": os.environ["PATH"]}, cwd="/")
         assert done.returncode == 0 and "0." in done.stdout, done.stderr
     assert list(prefix.glob("lib/python3*/site-packages/pyruntime/__pycache__/all.*.bytecode")), "no file of bytecode"
+    if os.uname().machine == "x86_64":
+        place = "lib/python3*/site-packages/pyruntime/commandline/__pycache__"
+        snapshots = list(prefix.glob(f"{place}/{command}.snapshot"))
+        assert len(snapshots) == 1 and snapshots[0].stat().st_size > 1 << 20, "the first command takes a snapshot"
     profile = tmp_path / "opened"
     subprocess.run(["strace", "-f", "-e", "trace=openat,execve", "-o", profile, prefix / "bin" / command, "--help"],
-                   check=True, stdout=subprocess.DEVNULL)
+                   check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYRUNTIME_SNAPSHOT": "off"})
     said = profile.read_text()
     assert "-IS" in said and "pyvenv.cfg" in said and ".pth" not in said
 
