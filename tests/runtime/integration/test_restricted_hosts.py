@@ -386,7 +386,7 @@ def test_a_deleted_working_directory(runtime: Runtime, bundle: Bundle, tmp_path:
 def small(runtime: Runtime) -> Iterator[Path]:
     """The runtime's state directory is a tmpfs of four pages."""
     runtime.root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k,mode=700", "tmpfs", runtime.root], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k,mode=700", "tmpfs", runtime.root], check=True)
     yield runtime.root
     subprocess.run(["mount", "-o", "remount,rw", runtime.root], check=True)
     for name in runtime.ok("list", "-q").split():
@@ -395,7 +395,7 @@ def small(runtime: Runtime) -> Iterator[Path]:
 
 
 def test_a_full_state_directory(runtime: Runtime, bundle: Bundle, small: Path) -> None:
-    bundle.shell("sleep 1000", annotations={"a": "x" * 20000})
+    bundle.shell("sleep 1000", annotations={"a": "x" * 30000})
     for words in (["create"], ["run"], ["run", "-d"]):
         done = runtime(*words, "c1", bundle)
         assert done.returncode == 1 and "No space left on device" in done.stderr and "state" in done.stderr
