@@ -6,10 +6,10 @@ That takes 1 ms; starting the interpreter and importing the modules of a command
 
 ``take``   in an interpreter of its own: import, and write the file. In a restored process, run the command.
 ``write``  run ``take``, and try what it has written
-``renew``  write a snapshot if there is none that fits, for commands that the front could not restore
+``renew``  write the snapshot again, if the front could not restore the command because something has changed
 
-What a restored process must not share with others is made anew in ``_adopt``. Modules that hold more (states of random
-generators, threads) must not be imported before the snapshot is taken.
+``_adopt`` replaces the state that restored processes must not share. A module that holds other such state (of a random
+generator, of threads) must not be imported before the snapshot is taken.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ def undo(path: str) -> bool:
 
 
 def _hold(file: int) -> None:
-    """Lock the mark of a bundle; raises BlockingIOError if another unpack is running. The processes of one that was
-    killed may take a moment to end."""
+    """Lock the mark of a bundle; raises BlockingIOError if another unpack is running. If an unpack was killed, its
+    processes may take a moment to end."""
     for _ in range(20):
         try:
             return hold(file, wait=False)

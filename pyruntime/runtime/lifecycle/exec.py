@@ -86,7 +86,6 @@ class ExecRequest:
         self.debug = debug
         self.options = options
 
-
     def warn(self, message: str) -> None:
         """Warn the caller; the plan of a request with a warning is not kept: each `exec` repeats the warning."""
         self.remember = False
