@@ -60,7 +60,7 @@ class Moments:
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    start_new_session=True)
         try:
-            process.wait(self._chance.uniform(0.01, self.whole))
+            process.wait(self._chance.uniform(0.001, self.whole))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
