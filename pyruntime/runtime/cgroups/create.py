@@ -97,11 +97,7 @@ def _require_thawed(path: str) -> None:
     # A task that joins a frozen cgroup stops at once, and `create` would wait indefinitely. Only the freezer's own
     # directory and v2 have such a file; a new cgroup is frozen if an ancestor is.
     for file, frozen in (("freezer.state", "FROZEN"), ("cgroup.events", "frozen 1")):
-        try:
-            state = read(f"{path}/{file}")
-        except OSError:
-            continue
-        if frozen in state:
+        if os.access(f"{path}/{file}", os.F_OK) and frozen in read(f"{path}/{file}"):
             raise OSError(EBUSY, f"container's cgroup unexpectedly frozen: {path}")
 
 
@@ -109,7 +105,7 @@ def _inherit_cpuset(path: str) -> None:
     # A new v1 cpuset is empty and accepts no process (ENOSPC) until it has CPUs and memory nodes; the same holds for
     # its ancestors, which may have been created but never filled. The file named here exists only in v1 cpusets: v2
     # inherits automatically.
-    if not os.path.exists(path + "/cpuset.sched_load_balance"):
+    if not os.access(path + "/cpuset.sched_load_balance", os.F_OK):
         return
     for file in ("cpuset.cpus", "cpuset.mems"):
         _inherit(path, file)

@@ -162,9 +162,10 @@ def directories_of(pid: int) -> dict[str, str]:
     return {hierarchy.key: hierarchy.mountpoint + hierarchy.own.rstrip("/") for hierarchy in host.all()}
 
 
-def discover() -> CgroupHost:
-    """Detect the host's cgroups. Raises OSError only if /proc is not mounted."""
-    host = parse(read("/proc/self/mountinfo"), read("/proc/self/cgroup"), _visible)
+def discover(mountinfo: str = "") -> CgroupHost:
+    """Detect the host's cgroups. ``mountinfo``: the content of /proc/self/mountinfo, if the caller has just read it.
+    Raises OSError only if /proc is not mounted."""
+    host = parse(mountinfo or read("/proc/self/mountinfo"), read("/proc/self/cgroup"), _visible)
     if host.unified:
         host.unified.controllers = tuple(read(host.unified.mountpoint + "/cgroup.controllers").split())
     return host

@@ -14,13 +14,11 @@ from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.config.rules import warnings
 from pyruntime.runtime.config.template import template
 from pyruntime.runtime.lifecycle.create import Request, find_host, make_plan, record_of
-from pyruntime.runtime.lifecycle.life import settle
+from pyruntime.runtime.lifecycle.life import prepare, settle
 from pyruntime.runtime.lifecycle.store import StateDirectory
 from pyruntime.runtime.lifecycle.template import leave
 from pyruntime.runtime.plan.encode import encode
 from pyruntime.system.json import encode as encode_json
-
-ROUNDS = 10   # after 8 calls the interpreter begins to adapt a function
 
 
 def rehearse(directory: str) -> None:
@@ -31,8 +29,7 @@ def rehearse(directory: str) -> None:
     with open(f"{bundle}/config.json", "w") as file:
         file.write(encode_json(template(rootless=False, uid=0, gid=0, unified=False), 1))
     try:
-        for _ in range(ROUNDS):
-            _create(bundle, root)
+        _create(bundle, root)
     except PyruntimeError:
         return   # `create` will say it
     finally:
@@ -56,6 +53,6 @@ def _create(bundle: str, root: str) -> None:
     try:
         container.keep(kept)
         leave(container, record, kept, host)
-        settle(container, record)
+        settle(container, record, prepare(container, record))
     finally:
         container.remove()

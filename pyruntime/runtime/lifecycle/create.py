@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from pyruntime.runtime.lifecycle.life import Life
     from pyruntime.runtime.plan.steps import Step
 
 
@@ -76,7 +77,7 @@ class Creation(Launch):
     """The launch of `create`; it is over when init waits for `start`."""
 
     def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
-                 request: Request, kept: dict[str, Any], host: Host) -> None:
+                 request: Request, kept: dict[str, Any], host: Host, *, notifies: bool) -> None:
         super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug,
                          request.streams, request.parent)
         self.config = config
@@ -84,6 +85,9 @@ class Creation(Launch):
         self.record = record
         self.kept = kept
         self.host = host
+        self.notifies = notifies
+        self._templated = False
+        self._life: Life | None = None
 
     def state(self, status: str) -> dict[str, Any]:
         """The current state document for a hook."""
@@ -100,11 +104,24 @@ class Creation(Launch):
     def started(self) -> None:
         self.record.pid, self.record.started = self.init, start_time(self.init)
 
-    def meanwhile(self) -> None:
+    def meanwhile(self) -> bool:
         # lazy: while init works, this costs no time
         from pyruntime.runtime.lifecycle import life, template  # noqa: F401
 
-        template.leave(self.container, self.record, self.kept, self.host)
+        if not self._templated:
+            template.leave(self.container, self.record, self.kept, self.host)
+            self._templated = True
+        elif self.record.pid:
+            self.prepared()
+        return self._life is None
+
+    def prepared(self) -> Life:
+        """The life plan, which is made once, when init and the exec template exist."""
+        if self._life is None:
+            from pyruntime.runtime.lifecycle.life import prepare  # lazy: imported by meanwhile
+
+            self._life = prepare(self.container, self.record, notifies=self.notifies)
+        return self._life
 
     def over(self, report: channel.Report | None) -> bool:
         if report is None or report.kind != channel.CREATED:
@@ -191,12 +208,12 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         if notifies:
             from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
             notify.prepare(container.directory)
-        launch = Creation(plan, config, container, record, request, kept, host)
+        launch = Creation(plan, config, container, record, request, kept, host, notifies=notifies)
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
         record.creator = [0, 0]
         from pyruntime.runtime.lifecycle.life import settle  # lazy: imported by Creation.meanwhile
-        settle(container, record, notifies=notifies)
+        settle(container, record, launch.prepared())
     except BaseException as error:
         if launch is not None and record.pid:
             launch.abandon(error)

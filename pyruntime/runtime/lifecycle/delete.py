@@ -182,6 +182,8 @@ def destroy(container: StateDirectory, record: StateRecord) -> list[str]:
                 notes += _stop_unit(record)
             Cgroup(made).delete(held=held)
     for path in reversed(record.cgroup_made):
+        if path in made.values():
+            continue
         try:
             os.rmdir(path)
         except OSError as error:   # an ancestor that others use meanwhile stays

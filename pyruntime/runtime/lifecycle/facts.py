@@ -20,16 +20,15 @@ def read_host(rootless: bool | None = None, *, cgroups: bool = True, systemd: bo
     user_namespace = bool(uid_map) and uid_map[:3] != ["0", "0", "4294967295"]
     status = dict(line.partition(":")[::2] for line in _read("/proc/self/status").splitlines())
     bounding = int(status.get("CapBnd", "0"), 16)
+    mountinfo = _read("/proc/self/mountinfo")
     resctrl, proc_mounts = "", []
-    for line in _read("/proc/self/mountinfo").splitlines():
-        left, _, right = line.partition(" - ")
-        fstype = right.split(" ", 1)[0]
-        if fstype == "resctrl":
-            resctrl = left.split(" ")[4]
-        elif fstype in ("proc", "sysfs"):
-            proc_mounts.append(left.split(" ")[4].replace("\\040", " "))
+    for line in mountinfo.splitlines():
+        if " - resctrl " in line:
+            resctrl = line.split(" ", 5)[4]
+        elif " - proc " in line or " - sysfs " in line:
+            proc_mounts.append(line.split(" ", 5)[4].replace("\\040", " "))
     return Host(
-        cgroup=discover() if cgroups else CgroupHost((), None),
+        cgroup=discover(mountinfo) if cgroups else CgroupHost((), None),
         euid=os.geteuid(),
         egid=os.getegid(),
         user_namespace=user_namespace,

@@ -21,40 +21,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
+_CODES = {"fail": FAULT_FAIL, "kill": FAULT_KILL, "after": FAULT_KILL_AFTER, "parent": FAULT_KILL_PARENT}
 
 
-def _wanted() -> tuple[str, int]:
-    kind, _, number = os.environ.get("PYRUNTIME_FAULT", "").partition(":")
-    return kind, int(number) if number.isdecimal() else -1
+class Fault:
+    """The fault of one plan: what happens, at the step of an index; none if the variable is not set."""
 
+    __slots__ = ("index", "kind")
 
-def for_stub(steps: list[Step]) -> dict[int, int]:
-    """The faults to encode into the plan's records."""
-    kind, index = _wanted()
-    code = {"fail": FAULT_FAIL, "kill": FAULT_KILL, "after": FAULT_KILL_AFTER,
-            "parent": FAULT_KILL_PARENT}.get(kind)
-    if code is None or not 0 <= index < len(steps):
-        return {}
-    return {index: code}
+    def __init__(self) -> None:
+        self.kind, _, number = os.environ.get("PYRUNTIME_FAULT", "").partition(":")
+        self.index = int(number) if self.kind in _CODES and number.isdecimal() else -1
 
+    def for_stub(self, steps: list[Step]) -> dict[int, int]:
+        """The faults to encode into the plan's records."""
+        return {self.index: _CODES[self.kind]} if 0 <= self.index < len(steps) else {}
 
-def before(index: int) -> None:
-    """Called before each host step."""
-    kind, wanted = _wanted()
-    if index != wanted:
-        return
-    if kind == "fail":
-        raise OSError(errno.EIO, "injected fault")
-    if kind in ("kill", "parent"):
-        die()
+    def before(self, index: int) -> None:
+        """Called before each host step."""
+        if index != self.index:
+            return
+        if self.kind == "fail":
+            raise OSError(errno.EIO, "injected fault")
+        if self.kind in ("kill", "parent"):
+            die()
+
+    def after(self, index: int) -> None:
+        """Called after each host step."""
+        if index == self.index and self.kind == "after":
+            die()
 
 
 def die() -> None:
     """Kill this process at once."""
     os.kill(os.getpid(), SIGKILL)
-
-
-def after(index: int) -> None:
-    """Called after each host step."""
-    if _wanted() == ("after", index):
-        die()

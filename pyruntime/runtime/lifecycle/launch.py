@@ -25,7 +25,8 @@ import os
 from errno import EINVAL, EISDIR, ENOENT, EPERM
 
 from pyruntime.errors import PyruntimeError, StepError, words
-from pyruntime.runtime.lifecycle import channel, faults
+from pyruntime.runtime.lifecycle import channel
+from pyruntime.runtime.lifecycle.faults import Fault
 from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.perform import perform
 from pyruntime.runtime.plan.encode import encode
@@ -111,6 +112,7 @@ class Launch:
         self.given: list[int] = []   # the program's descriptors, from 3 on, instead of the runtime's
         self.encoded = b""   # the plan as sent to the stub
         self._prepared = False
+        self._fault = Fault()
 
     @property
     def process(self) -> int:
@@ -120,8 +122,10 @@ class Launch:
     def started(self) -> None:
         """Called when ``init`` is known."""
 
-    def meanwhile(self) -> None:
-        """Called once, at the beginning of the stub's longest part: for work that needs no result of the stub."""
+    def meanwhile(self) -> bool:
+        """Called when the stub, or later init, works for some time: for work that needs no result of theirs. Returns
+        whether to call it again, at the next opportunity."""
+        return False
 
     def over(self, report: Report | None) -> bool:
         """Whether this report of the stub is the last that the launch waits for. ``report`` is None at the end of the
@@ -210,7 +214,7 @@ class Launch:
             self.debug(f"step {index + 1} of {len(steps)}, phase {step.phase}: {step.op.name} <- "
                        f"{step.where}{step.subject}")
             try:
-                faults.before(index)
+                self._fault.before(index)
                 undo = perform(step, self)
             except OSError as error:
                 if error.errno not in step.tolerate:
@@ -224,13 +228,13 @@ class Launch:
             else:
                 if undo:
                     self._undo.append(undo)
-            faults.after(index)
+            self._fault.after(index)
             index += 1
         return index
 
     def _spawn(self) -> None:
         # First what may fail for a reason of the caller's: nothing is open yet.
-        self.encoded = encode(self.plan.steps, faults.for_stub(self.plan.steps))
+        self.encoded = encode(self.plan.steps, self._fault.for_stub(self.plan.steps))
         ours, theirs = channel.pair()
         self._control = ours
         image = program()
@@ -259,14 +263,14 @@ class Launch:
         self.debug(f"nsexec: affinity: {affinity:#x}")
 
     def _converse(self, performed: int) -> None:
-        # The stub's longest part begins after this host step.
+        # The stub's longest parts begin after this host step.
         last = max((index for index, step in enumerate(self.plan.steps)
                     if step.op.actor == "host" and ORDER[FIRST] < ORDER[step.phase] < ORDER["rootfs"]), default=-1)
-        idle = last < 0 and not performed
+        idle, work = last < 0 and not performed, True
         while True:
-            if idle:
-                self.meanwhile()
-                idle, last = False, len(self.plan.steps)
+            if idle and work:
+                work = self.meanwhile()
+            idle = False
             report = channel.receive(self._control)
             if report is None:
                 if self.over(None):

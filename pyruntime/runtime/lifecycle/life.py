@@ -37,41 +37,27 @@ _WORDS = {CREATED: "created", RUNNING: "running", PAUSED: "paused", STOPPED: "st
 _PATIENCE = 10_000   # milliseconds, as in delete.py and cgroups/group.py
 _SIGKILL = 9
 _TRANSIENT = "/run/systemd/transient"
+_HEAD = 4   # the instructions before the lists
 # The remaining files in the state directory; if there are others, Python removes them.
 _FILES = ("state.json", "init", "exec.json", "start.sock", "life.plan", TEMPLATE,
           *(f"{KEPT}{slot}" for slot in range(SLOTS)))
 
 
-def settle(container: StateDirectory, record: StateRecord, *, notifies: bool = False) -> None:
-    """Write down a container that has been created, and its life plan. ``notifies``: whether its program may speak to a
-    service manager, for which `start` then waits."""
-    container.write(record)
-    file = os.stat(os.path.join(container.directory, "state.json"))
+def prepare(container: StateDirectory, record: StateRecord, *, notifies: bool = False) -> Life:
+    """The life plan of a container whose init and exec template (template.py) exist. ``notifies``: whether its program
+    may speak to a service manager, for which `start` then waits."""
     try:
         template = os.stat(os.path.join(container.directory, TEMPLATE))
     except FileNotFoundError:
         template = None
-    container.keep_plan("life.plan", life_plan(record, file, template, notifies=notifies))
+    return Life(record, template, notifies=notifies)
 
 
-def life_plan(record: StateRecord, file: os.stat_result, template: os.stat_result | None, *, notifies: bool) -> bytes:
-    """The plan of a created container. ``file`` is its state.json: the plan is void when that is written again.
-    ``template`` is the file of the exec template (template.py), if there is one."""
-    plan = Life(record)
-    plan.head(file)
-    plan.state()
-    if record.has_process and not notifies and not record.hooks.get("poststart"):
-        plan.verb("start", CREATED)
-        plan.emit("begin")
-    plan.kill()
-    plan.pause()
-    plan.delete()
-    plan.list()
-    if template is not None:
-        plan.verb("exec", CREATED | RUNNING)
-        plan.unchanged(TEMPLATE, template)
-        plan.emit("read_list", template=TEMPLATE, kept=KEPT)
-    return plan.framed()
+def settle(container: StateDirectory, record: StateRecord, life: Life) -> None:
+    """Write down a container that has been created, and its life plan."""
+    container.write(record)
+    file = os.stat(os.path.join(container.directory, "state.json"))
+    container.keep_plan("life.plan", life.plan(file))
 
 
 class _Freezer:
@@ -91,24 +77,38 @@ class _Freezer:
 
 
 class Life(InstructionList):
-    """A life plan under construction."""
+    """The lists of a life plan. ``template`` is the file of the exec template, if there is one."""
 
-    def __init__(self, record: StateRecord) -> None:
-        super().__init__()
+    def __init__(self, record: StateRecord, template: os.stat_result | None, *, notifies: bool) -> None:
+        super().__init__(_HEAD)
         self.record = record
         group = Cgroup(record.cgroup)
         self.main = group.main() if group.paths else ""
         self.freezer = _Freezer(group)
         # Not the container's own pid namespace: its processes do not end with init.
         self.shared = not record.own_pids and bool(record.cgroup)
+        self.state()
+        if record.has_process and not notifies and not record.hooks.get("poststart"):
+            self.verb("start", CREATED)
+            self.emit("begin")
+        self.kill()
+        self.pause()
+        self.delete()
+        self.list()
+        if template is not None:
+            self.verb("exec", CREATED | RUNNING)
+            self.unchanged(TEMPLATE, template)
+            self.emit("read_list", template=TEMPLATE, kept=KEPT)
 
-    def head(self, file: os.stat_result) -> None:
-        """The instructions before the lists."""
-        record = self.record
-        self.emit("container", id=record.id, pid=record.pid, started=record.started)
-        self.unchanged("state.json", file)
-        self.emit("paused_while", path=self.freezer.state, text=self.freezer.frozen)
-        self.emit("created_while", socket="start.sock")
+    def plan(self, file: os.stat_result) -> bytes:
+        """The whole plan. ``file`` is the container's state.json: the plan is void when that is written again."""
+        record, head = self.record, InstructionList()
+        head.emit("container", id=record.id, pid=record.pid, started=record.started)
+        head.unchanged("state.json", file)
+        head.emit("paused_while", path=self.freezer.state, text=self.freezer.frozen)
+        head.emit("created_while", socket="start.sock")
+        assert len(head.records) == _HEAD
+        return head.framed(self)
 
     def verb(self, name: str, statuses: int) -> None:
         """Begin a list."""

@@ -36,7 +36,7 @@ from pyruntime.runtime.lifecycle.create import Request, check_bundle, check_term
 from pyruntime.runtime.lifecycle.delete import delete, destroy
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
-from pyruntime.runtime.lifecycle.life import settle
+from pyruntime.runtime.lifecycle.life import prepare, settle
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.lifecycle.template import leave
@@ -150,7 +150,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
             os.rmdir(stage)
             record.creator = [0, 0]
             leave(container, record, kept, host)
-            settle(container, record)
+            settle(container, record, prepare(container, record))
         except BaseException as error:
             revival.abandon(error)
             container.remove()

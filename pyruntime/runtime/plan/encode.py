@@ -18,7 +18,7 @@ from binascii import crc32
 from struct import Struct
 
 from pyruntime.errors import PyruntimeError
-from pyruntime.runtime.plan.steps import BYTES, INT, OPS, STR, STRS, Op
+from pyruntime.runtime.plan.steps import INT, OPS, STR, STRS, Op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from pyruntime.runtime.plan.steps import Step
 
 HEADER = Struct("<8sIIII")
-RECORD = Struct("<IIHBB4B")
+RECORD = Struct("<IIHBB4s")
 
 _NUMBERS = [Struct(f"<{count}Q") for count in range(16)]   # an instruction has fewer fields
 _ALL = 0xFFFFFFFFFFFFFFFF
+_LENGTH = Struct("<I").pack
+_ZEROS = [bytes(count) for count in range(8)]
 
 FAULT_FAIL = 1   # the record's fault byte: report EIO instead of performing the step
 FAULT_KILL = 2   # raise SIGKILL before the step
@@ -60,30 +62,39 @@ class InstructionSet:
                fault: int = 0) -> bytes:
         """The bytes of one instruction; ``where`` is the place in config.json that it comes from."""
         body = self.body(name, args, where)
-        body += bytes(-(RECORD.size + len(body)) % 8)
-        numbers = (*tolerate, 0, 0, 0, 0)[:4]
-        return RECORD.pack(RECORD.size + len(body), index, self.numbers[name], fault, 0, *numbers) + body
+        size = RECORD.size + len(body)
+        zeros = _ZEROS[-size % 8]
+        return RECORD.pack(size + len(zeros), index, self.numbers[name], fault, 0, bytes(tolerate)) + body + zeros
 
     def body(self, name: str, args: dict[str, Any], where: str, skip: int = 0) -> bytes:
         """The fields of an instruction, without the first ``skip``."""
-        parts = []
-        for kind, fields in self._layout(name, skip):
+        parts: list[bytes] = []
+        for kind, fields in self._layouts.get((name, skip)) or self._layout(name, skip):
             if kind == INT:
                 parts.append(_NUMBERS[len(fields)].pack(*[args[field] & _ALL for field in fields]))
+                continue
+            value = args[fields[0]]
+            if kind == STR:
+                data = value.encode("utf-8", "surrogateescape")
+                parts += _LENGTH(len(data)), data, b"\0"
+                if b"\0" in data:
+                    raise _nul(value, where)
+            elif kind == STRS:
+                data = b"".join([_text(item, where) for item in value])
+                parts += _LENGTH(len(value)), _LENGTH(len(data)), data
             else:
-                parts.append(_field(kind, args[fields[0]], where))
+                parts += _LENGTH(len(value)), value
         return b"".join(parts)
 
     def _layout(self, name: str, skip: int) -> list[tuple[str, list[str]]]:
         """The fields with their kinds; successive numbers are together, to be packed at once."""
-        layout = self._layouts.get((name, skip))
-        if layout is None:
-            layout = self._layouts[name, skip] = []
-            for field, kind in list(self.ops[name].fields.items())[skip:]:
-                if kind == INT and layout and layout[-1][0] == INT:
-                    layout[-1][1].append(field)
-                else:
-                    layout.append((kind, [field]))
+        layout: list[tuple[str, list[str]]] = []
+        for field, kind in list(self.ops[name].fields.items())[skip:]:
+            if kind == INT and layout and layout[-1][0] == INT:
+                layout[-1][1].append(field)
+            else:
+                layout.append((kind, [field]))
+        self._layouts[name, skip] = layout
         return layout
 
     def frame(self, records: Sequence[bytes]) -> bytes:
@@ -98,21 +109,12 @@ STUB = InstructionSet(b"PYRPLAN\x01", [op for op in OPS.values() if op.actor == 
 def _text(value: str, where: str) -> bytes:
     data = value.encode("utf-8", "surrogateescape")
     if b"\0" in data:
-        raise PyruntimeError(f'{where}: "{value}" holds a NUL character')
-    return data
+        raise _nul(value, where)
+    return data + b"\0"
 
 
-def _field(kind: str, value: object, where: str) -> bytes:
-    if kind == STR:
-        assert isinstance(value, str), (where, value)
-        data = _text(value, where)
-        return len(data).to_bytes(4, "little") + data + b"\0"
-    if kind == STRS:
-        assert isinstance(value, (list, tuple)), (where, value)
-        data = b"".join([_text(item, where) + b"\0" for item in value])
-        return len(value).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
-    assert kind == BYTES and isinstance(value, bytes), (where, value)
-    return len(value).to_bytes(4, "little") + value
+def _nul(value: str, where: str) -> PyruntimeError:
+    return PyruntimeError(f'{where}: "{value}" holds a NUL character')
 
 
 def encode(steps: Sequence[Step], faults: dict[int, int] | None = None) -> bytes:

@@ -117,20 +117,21 @@ LIFE = InstructionSet(b"PYRLIFE\x01", list(OPS.values()), f"{NUMBERS}{ANY}{SOURC
 
 
 class InstructionList:
-    """Instructions in their order."""
+    """Instructions in their order; ``first`` is the number of the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self.records: list[bytes] = []
+        self._first = first
 
     def emit(self, op: str, /, tolerate: Sequence[int] = (), **args: Any) -> None:
         """Add one instruction."""
-        self.records.append(LIFE.record(len(self.records), op, args, "life.plan", tolerate))
+        self.records.append(LIFE.record(self._first + len(self.records), op, args, "life.plan", tolerate))
 
     def unchanged(self, name: str, file: os.stat_result) -> None:
         """The following instructions are void when this file of the state directory is written again."""
         self.emit("unchanged", name=name, inode=file.st_ino, size=file.st_size, modified=file.st_mtime_ns,
                   changed=file.st_ctime_ns)
 
-    def framed(self) -> bytes:
-        """The content of a file with these instructions."""
-        return LIFE.frame(self.records)
+    def framed(self, *others: InstructionList) -> bytes:
+        """The content of a file with these instructions, and those of other lists."""
+        return LIFE.frame([record for listing in (self, *others) for record in listing.records])

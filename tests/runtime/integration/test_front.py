@@ -195,7 +195,7 @@ def test_a_plan_that_is_not_believed(both: Both, bundle: Bundle, damage: str) ->
 
 def test_a_pid_that_another_process_has_by_now(both: Both, bundle: Bundle) -> None:
     """The start time decides: the other process gets no signal, and the container is not reported as running."""
-    from pyruntime.runtime.lifecycle.life import settle
+    from pyruntime.runtime.lifecycle.life import prepare, settle
     from pyruntime.system.processes import start_time
 
     both.bring(bundle.shell(WAITS), "stopped")
@@ -203,7 +203,7 @@ def test_a_pid_that_another_process_has_by_now(both: Both, bundle: Bundle) -> No
     with subprocess.Popen(["sleep", "100"]) as other:
         record = container.read()
         record.pid, record.started = other.pid, start_time(other.pid) - 1
-        settle(container, record)
+        settle(container, record, prepare(container, record))
         said, by_front = both.answer("state c1", "on")
         assert by_front and '"status": "stopped"' in said[1] and '"pid": 0' in said[1]
         for words in ("kill c1 KILL", "kill -a c1 KILL", "delete --force c1"):

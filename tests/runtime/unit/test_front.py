@@ -22,7 +22,7 @@ from pyruntime.runtime.compiler.setup import Host
 from pyruntime.runtime.config.joining import asked_process, kept_of
 from pyruntime.runtime.config.load import Config
 from pyruntime.runtime.lifecycle.exec import ExecRequest, exec_plan
-from pyruntime.runtime.lifecycle.life import life_plan
+from pyruntime.runtime.lifecycle.life import Life
 from pyruntime.runtime.lifecycle.replay import keep
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.lifecycle.template import template
@@ -41,7 +41,7 @@ def plan(**changes: object) -> bytes:
     record = StateRecord(**{"id": "c1", "pid": 12345, "started": 67890, "ociVersion": "1.3.0", "bundle": "/b",
                        "cgroup": {"freezer": "/c/freezer/c1", "devices": "/c/devices/c1", "": "/c/unified/c1"},
                        "cgroup_made": ["/c/freezer/c1", "/c/devices", "/c/devices/c1", "/c/unified/c1"], **changes})
-    return life_plan(record, os.stat("/"), None, notifies=False)
+    return Life(record, None, notifies=False).plan(os.stat("/"))
 
 
 def test_the_generated_header_is_fresh() -> None:
