@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 NOT_BEFORE = ("_random", "_ssl", "threading")
 SECONDS = 30   # for taking and trying, together 0.2 s on an idle machine
+ROUNDS = 10   # of a rehearsal; after 8 calls the interpreter begins to adapt a function
 ATTEMPTS = 2   # an address is taken in one process of 30,000; a source can change meanwhile
 PATIENCE = 24 * 3600   # s, before the next attempt after a failure
 SMALLEST = 256 * 1024   # bytes; what is smaller only says that there was a failure (SNAPSHOT_LIMIT)
@@ -44,14 +45,17 @@ def take(program: Program, file: str, usable: bool) -> NoReturn:
     started: its time tells which sources have changed since. The process ends with exit status 0, or 1 after printing
     what is missing; each restored process ends as its command."""
     from pyruntime.commandline.program import leave  # lazy: only in an interpreter that becomes a snapshot
+    from pyruntime.commandline.touched import touched  # lazy: as above
     from pyruntime.native import _kernel  # type: ignore[attr-defined]  # lazy: as above
     from pyruntime.system import processes  # lazy: as above
 
     program.load_all()
-    if program.rehearsal and usable:
-        os.mkdir(f"{file}.rehearsal")
-        load(program.rehearsal).rehearse(f"{file}.rehearsal")
-        os.rmdir(f"{file}.rehearsal")
+    rehearsal = load(program.rehearsal) if program.rehearsal and usable else None
+    place = f"{file}.rehearsal"
+    if rehearsal:
+        os.mkdir(place)
+        for _ in range(ROUNDS):
+            rehearsal.rehearse(place)
     processes.remember_interpreter()
     early = [module for module in NOT_BEFORE if module in sys.modules]
     if early:
@@ -66,7 +70,10 @@ def take(program: Program, file: str, usable: bool) -> NoReturn:
     os.fchmod(out, 0o644)   # for all users, whatever the umask of the installation
     gc.collect()
     gc.freeze()   # a collection would touch, and so copy, all pages of the snapshot
-    result = library.snapshot_take(out, array, usable, began)
+    pages = touched(lambda: rehearsal.rehearse(place)) if rehearsal else b""
+    if rehearsal:
+        os.rmdir(place)
+    result = library.snapshot_take(out, array, usable, began, pages, len(pages))
     if result == 1:
         _adopt(ffi, library)
         leave(program.main())
@@ -140,8 +147,8 @@ def _adopt(ffi: Any, library: Any) -> None:
 def _strings(ffi: Any, array: Any) -> list[bytes]:
     """The texts of a list that ends with NULL."""
     texts: list[bytes] = []
-    while array[len(texts)] != ffi.NULL:
-        texts.append(ffi.string(array[len(texts)]))
+    while text := array[len(texts)]:   # false: NULL
+        texts.append(ffi.string(text))
     return texts
 
 

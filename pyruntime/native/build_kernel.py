@@ -28,7 +28,7 @@ ffibuilder.cdef("""
     int k_umount2(const char *target, int flags);
     int k_syncfs(int fd);
     int k_unshare(int flags);
-    int snapshot_take(int fd, char **sources, int usable, int64_t began);
+    int snapshot_take(int fd, char **sources, int usable, int64_t began, const char *touched, size_t touched_size);
     const char *snapshot_problem(void);
     int snapshot_is_current(int fd);
     char **snapshot_arguments(void);

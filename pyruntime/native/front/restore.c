@@ -19,7 +19,10 @@
 #ifdef __x86_64__
 
 #define ARCH_SET_FS 0x1002 /* <asm/prctl.h> */
-#define LARGE (64 * 1024)  /* what the kernel reads ahead by itself, roughly */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* <asm-generic/mman-common.h> */
+#endif
+#define LARGE (64 * 1024) /* what the kernel reads ahead by itself, roughly */
 
 /* Have the kernel read a part of a file all at once if it is not in memory: page by page, a disk takes long. */
 static void read_ahead(int fd, uint64_t offset, uint64_t size)
@@ -73,6 +76,14 @@ static bool map_everything(const struct view *view, int fd)
 	return true;
 }
 
+/* Copy the pages that the command will write to, which takes half as long as one by one, each at its first write. */
+static void copy_touched(const struct view *view)
+{
+	for (uint32_t i = 0; i < view->head->touched; i++)
+		if (madvise((void *)view->touched[i].address, view->touched[i].size, MADV_POPULATE_WRITE))
+			return; /* before Linux 5.14; or no memory, which the command will notice */
+}
+
 /* The C library calls the vDSO where it was: the kernel's code and data move there. */
 static bool move_kernel_code(const struct snapshot *head)
 {
@@ -110,6 +121,7 @@ void restore(const char *path, char **arguments, char **environment)
 	close(fd);
 	if (!ready)
 		return;
+	copy_touched(&view);
 	given = (struct restored){arguments, environment};
 	void (*resume)(const struct restored *) = (void (*)(const struct restored *))view.head->resume;
 	/* From here on the thread pointer is the interpreter's: nothing of our C library may be called. */

@@ -34,7 +34,8 @@ static bool view_of(int fd, struct view *out)
 	out->head = head;
 	out->region = (const void *)(head + 1);
 	out->file = (const void *)(out->region + head->regions);
-	out->paths = (const char *)(out->file + head->files);
+	out->touched = (const void *)(out->file + head->files);
+	out->paths = (const char *)(out->touched + head->touched);
 	return true;
 }
 

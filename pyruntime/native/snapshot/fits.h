@@ -8,6 +8,7 @@ struct view {
 	const struct snapshot *head;
 	const struct region *region;
 	const struct known_file *file;
+	const struct touched *touched;
 	const char *paths;
 };
 

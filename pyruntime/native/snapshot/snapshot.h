@@ -1,6 +1,6 @@
 /* The file of a snapshot: an interpreter that has imported a command's modules, as a new process can map it.
  *
- *     struct snapshot | regions | files | sources | paths | padding | contents of regions, in whole pages
+ *     struct snapshot | regions | files | sources | touched | paths | padding | contents of regions, in whole pages
  *
  * Written by take.c within the interpreter, read by front/restore.c. Both are built for one machine: numbers have the
  * machine's size and byte order. */
@@ -17,6 +17,11 @@ enum { FROM_SNAPSHOT = -1, GROWING_STACK = -2, FROM_NOTHING_AS_IN_FORKS = -3 /* 
 struct region {
 	uint64_t address, size, offset;
 	int32_t source, protection;
+};
+
+/* Pages that the command will write to. */
+struct touched {
+	uint64_t address, size;
 };
 
 /* A file whose content belongs to the snapshot: a program or library that is mapped, or a module's source. */
@@ -43,8 +48,8 @@ struct snapshot {
 	uint64_t checksum; /* and its words from `whole` on, see snapshot_checksum */
 	uint64_t whole;    /* size of the file */
 	struct machine machine;
-	uint32_t regions, files, paths; /* how many; bytes */
-	uint64_t kernel_code;           /* where the vDSO was */
+	uint32_t regions, files, touched, paths; /* how many; bytes */
+	uint64_t kernel_code;                    /* where the vDSO was */
 	struct {
 		uint64_t address, size;
 	} kernel[4];     /* the vDSO and its data */

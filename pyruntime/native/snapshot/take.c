@@ -135,6 +135,7 @@ struct work {
 	struct snapshot head;
 	struct region region[2048];
 	struct known_file file[2048];
+	struct touched touched[8192];
 	char paths[SNAPSHOT_LIMIT];
 	char block[1 << 16];
 	_Alignas(8) char tables[SNAPSHOT_LIMIT];
@@ -308,12 +309,36 @@ static int put(int fd, const void *data, uint64_t size)
 	return 0;
 }
 
+static bool in_snapshot(const struct work *w, struct touched pages)
+{
+	for (uint32_t i = 0; i < w->head.regions; i++) {
+		const struct region *region = &w->region[i];
+		if (pages.address >= region->address && pages.size <= region->size &&
+		    pages.address - region->address <= region->size - pages.size)
+			return region->source == FROM_SNAPSHOT && region->protection & PROT_WRITE;
+	}
+	return false;
+}
+
+/* Those of the pages that are in the snapshot: the others belong to this process alone. */
+static void add_touched(struct work *w, const char *list, size_t size)
+{
+	const size_t limit = sizeof w->touched / sizeof *w->touched;
+	struct touched pages;
+	for (; size >= sizeof pages && w->head.touched < limit; list += sizeof pages, size -= sizeof pages) {
+		memcpy(&pages, list, sizeof pages);
+		if (in_snapshot(w, pages))
+			w->touched[w->head.touched++] = pages;
+	}
+}
+
 /* The tables as they stand in the file, in whole pages; NULL after refuse(). */
 static const struct snapshot *assemble(struct work *w)
 {
 	struct snapshot *head = &w->head;
-	const uint64_t regions = head->regions * sizeof *w->region, files = head->files * sizeof *w->file;
-	head->size = (sizeof *head + regions + files + head->paths + 7) & ~(uint64_t)7;
+	const uint64_t regions = head->regions * sizeof *w->region, files = head->files * sizeof *w->file,
+		       touched = head->touched * sizeof *w->touched;
+	head->size = (sizeof *head + regions + files + touched + head->paths + 7) & ~(uint64_t)7;
 	if (head->size > sizeof w->tables) {
 		refuse("the snapshot", "too many regions and files");
 		return NULL;
@@ -325,7 +350,8 @@ static const struct snapshot *assemble(struct work *w)
 	head->whole = begin + w->contents;
 	memcpy(w->tables + sizeof *head, w->region, regions);
 	memcpy(w->tables + sizeof *head + regions, w->file, files);
-	memcpy(w->tables + sizeof *head + regions + files, w->paths, head->paths);
+	memcpy(w->tables + sizeof *head + regions + files, w->touched, touched);
+	memcpy(w->tables + sizeof *head + regions + files + touched, w->paths, head->paths);
 	struct snapshot *tables = (struct snapshot *)w->tables;
 	*tables = *head;
 	tables->checksum = snapshot_checksum(tables);
@@ -362,7 +388,7 @@ static int add_mappings(struct work *w)
 	return 0;
 }
 
-static int write_snapshot(struct work *w, int fd, char **sources, bool usable)
+static int write_snapshot(struct work *w, int fd, char **sources, bool usable, const char *touched, size_t touched_size)
 {
 	w->head = (struct snapshot){
 	    .magic = SNAPSHOT_MAGIC, .thread = (uint64_t)__builtin_thread_pointer(), .resume = (uint64_t)resume};
@@ -371,6 +397,7 @@ static int write_snapshot(struct work *w, int fd, char **sources, bool usable)
 	for (; *sources; sources++)
 		if (know(w, *sources, false) < 0)
 			return -1;
+	add_touched(w, touched, touched_size);
 	return put_file(w, fd);
 }
 
@@ -394,7 +421,7 @@ static int prepare(void)
 #endif
 }
 
-int snapshot_take(int fd, char **sources, int usable, int64_t began)
+int snapshot_take(int fd, char **sources, int usable, int64_t began, const char *touched, size_t touched_size)
 {
 	if (usable && prepare())
 		return -1;
@@ -407,16 +434,16 @@ int snapshot_take(int fd, char **sources, int usable, int64_t began)
 	w->began = began;
 	if (save_registers(&registers))
 		return 1;
-	int result = write_snapshot(w, fd, sources, usable);
+	int result = write_snapshot(w, fd, sources, usable, touched, touched_size);
 	munmap(place, size + 2 * page);
 	return result;
 }
 
 #else
 
-int snapshot_take(int fd, char **sources, int usable, int64_t began)
+int snapshot_take(int fd, char **sources, int usable, int64_t began, const char *touched, size_t touched_size)
 {
-	(void)fd, (void)sources, (void)usable, (void)began;
+	(void)fd, (void)sources, (void)usable, (void)began, (void)touched, (void)touched_size;
 	return refuse("snapshots", "only on x86-64"); /* arm64 signs return addresses with a key of the process */
 }
 

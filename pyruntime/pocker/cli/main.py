@@ -141,5 +141,5 @@ AHEAD = ("encodings.ascii", "pyruntime.commandline.template", "pyruntime.images.
          "pyruntime.runtime.lifecycle.pause", "pyruntime.runtime.lifecycle.subgroups", "pyruntime.system.kernel",
          "pyruntime.system.roots", "signal")
 PROGRAM = Program("pocker", GLOBAL, COMMANDS, "pyruntime.pocker.cli", PockerContext, version, hidden=("monitor",),
-                  ahead=AHEAD, style=DOCKER)
+                  ahead=AHEAD, rehearsal="pyruntime.pocker.cli.rehearsal", style=DOCKER)
 main = PROGRAM.main

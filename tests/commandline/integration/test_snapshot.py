@@ -352,6 +352,17 @@ def test_every_word_of_the_tables_is_checked(restored: Path) -> None:
         assert file.read_bytes() != data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1:], "it was not taken again"
 
 
+def test_what_a_command_writes_to_is_copied_at_once(restored: Path) -> None:
+    trace = restored / "trace"
+    refused = ("-e", "inject=madvise:error=EINVAL:when=2+")   # before Linux 5.14; the first call is for BALLAST
+    for inject, result in (((), "= 0"), (refused, "EINVAL")):
+        subprocess.run(["strace", "-o", trace, "-e", "trace=madvise", *inject, restored / "bin/pyruntime", "--version"],
+                       stdout=subprocess.DEVNULL, check=True)
+        calls = [line for line in trace.read_text().splitlines() if "MADV_POPULATE_WRITE" in line]
+        assert (len(calls) == 1) if inject else len(calls) > 50
+        assert all(result in line for line in calls)
+
+
 def test_without_randomized_addresses(restored: Path) -> None:
     done = subprocess.run(["setarch", "-R", restored / "bin/pyruntime", "--version"], capture_output=True, check=False)
     assert done.returncode == 0 and done.stdout.startswith(b"pyruntime version")
