@@ -22,17 +22,6 @@ static int is_known(void *context, const char *name, unsigned char type)
 	return HAND_OVER;
 }
 
-/* The directory of a process that was killed before it had removed it: Python removes it. Its name ends in the pid. */
-static int is_abandoned(void *context, const char *name, unsigned char type)
-{
-	(void)context;
-	(void)type;
-	if (*name != UNCLAIMED)
-		return 0;
-	const char *pid = strrchr(name, '.');
-	return pid && start_time(number_of(pid + 1)) > 0 ? 0 : HAND_OVER;
-}
-
 /* Whether it was our container's directory that was renamed. Another `delete` may have released the ID since we opened
  * it, and a `create` claimed it: that container gets its name back. */
 static bool is_ours(const struct front *f, const char *retired)
@@ -56,12 +45,11 @@ int do_remove_state(struct front *f, const struct step_remove_state *a)
 			       decimal(pid, getpid()),
 			       NULL};
 	struct strs names = a->names;
-	if (!join(retired, sizeof retired, parts) || each_entry(f->directory, is_known, &names) ||
-	    each_entry(f->root, is_abandoned, NULL))
+	if (!join(retired, sizeof retired, parts) || each_entry(f->directory, is_known, &names))
 		return HAND_OVER;
 	if (renameat(f->root, f->container.id, f->root, retired) || !is_ours(f, retired))
 		return HAND_OVER; /* another `delete` was faster */
-	/* The container is deleted now: remaining files are removed by the next `delete`. */
+	/* The container is deleted now: if we are killed, Python's next `create` or `delete` removes the rest. */
 	FOR_EACH_STR(name, names)
 	unlinkat(f->directory, name, 0);
 	unlinkat(f->root, retired, AT_REMOVEDIR);

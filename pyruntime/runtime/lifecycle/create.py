@@ -113,6 +113,7 @@ class Creation(Launch):
             self._templated = True
         elif self.record.pid:
             self.prepared()
+            self.container.clear()
         return self._life is None
 
     def prepared(self) -> Life:

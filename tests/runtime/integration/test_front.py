@@ -289,9 +289,9 @@ def test_a_delete_that_is_overtaken(both: Both, bundle: Bundle) -> None:
     """By another `delete`, and by a `create` of the same ID, whose container is not this one's to remove."""
     both.bring(bundle.shell(WAITS), "stopped")
     trace = both.place / "trace"
-    # Its last look at the directories, before it renames.
+    # Its last look at the directory, before it renames.
     command = ["strace", "-qq", "-o", str(trace), "-e", "trace=getdents64,renameat",
-               "-e", "inject=getdents64:signal=SIGSTOP:when=4",
+               "-e", "inject=getdents64:signal=SIGSTOP:when=2",
                str(both.place / "bin/pyruntime"), "--root", str(both.runtime.root), "delete", "c1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as slow:
         deadline = time.monotonic() + PATIENCE

@@ -97,6 +97,17 @@ def test_the_next_delete_removes_leftovers_of_a_killed_delete(runtime: Runtime, 
     assert not left.exists()
 
 
+def test_create_removes_leftovers_of_a_killed_delete(runtime: Runtime, bundle: Bundle) -> None:
+    """The front's `delete` does not: it would have to look at the directories of all containers."""
+    done = subprocess.Popen(["true"])
+    done.wait()
+    left = runtime.root / f"~c2.{done.pid}.{done.pid}"
+    left.mkdir(parents=True)
+    (left / "state.json").write_text("{}")
+    runtime.ok("create", "c1", bundle.shell("true"))
+    assert not left.exists()
+
+
 def test_later_changes_of_config_json_have_no_effect(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("echo first; exit 7")
     output = tmp_path / "output"
