@@ -363,6 +363,14 @@ def test_what_a_command_writes_to_is_copied_at_once(restored: Path) -> None:
         assert all(result in line for line in calls)
 
 
+def test_pages_of_zeros_are_not_stored(restored: Path) -> None:
+    found = (restored / "libexec/pyruntime.snapshot").stat()
+    data = (restored / "libexec/pyruntime.snapshot").read_bytes()
+    empty = sum(not data[at:at + 4096].strip(b"\0") for at in range(0, len(data), 4096))
+    assert empty > 100
+    assert found.st_blocks * 512 <= found.st_size - empty * 4096 + 65536
+
+
 def test_without_randomized_addresses(restored: Path) -> None:
     done = subprocess.run(["setarch", "-R", restored / "bin/pyruntime", "--version"], capture_output=True, check=False)
     assert done.returncode == 0 and done.stdout.startswith(b"pyruntime version")
