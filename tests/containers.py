@@ -24,7 +24,7 @@ PATIENCE = 30
 NEED_ROOT = {"integration", "security"}
 # Fixtures of the runtime: tests with them run twice, with the front and with the front switched off.
 BOTH_WAYS = {f"runtime/integration/test_{name}.py" for name in
-             ("killed", "lifecycle", "pause", "ps", "restricted_hosts", "state_directory")}
+             ("foreground", "killed", "lifecycle", "pause", "ps", "restricted_hosts", "state_directory")}
 
 
 def needs_root(item: pytest.Item) -> bool:

@@ -49,6 +49,8 @@ struct front {
 
 /* request.c */
 int read_request(char **argv, struct request *out);
+/* Where "run" is in such a command line, whose global options are filled in; NULL if Python must read it. */
+char **read_run(char **argv, struct request *out);
 struct flag;
 /* The value of a flag in *word: "" if the flag takes none, NULL if the word is something else or invalid.
  * Advances over a value in a separate word. */
@@ -68,8 +70,13 @@ void abandon_launch(struct front *f);
 int launched_process(const struct front *f);
 void keep_signals(void); /* queue signals for the process, from now on, */
 void release_signals(void);
+void unblock_signals(void);     /* in a child */
 int wait_for_process(int pid);  /* its exit status, 128 + N for signal N */
 const char *default_root(void); /* NULL: Python determines it */
+
+/* watch.c */
+/* Whether this process is a foreground `run` whose container has been started: then it has ended, and is deleted. */
+bool watch(char **argv, int *exit_status);
 
 /* directory.c */
 int open_root(struct front *f);

@@ -23,7 +23,8 @@ int main(int argc, char **argv)
 	arguments = argv;
 	signal(SIGXFSZ, SIG_IGN); /* as Python does: a write beyond a limit fails, and is reported */
 	signal(SIGCHLD, SIG_DFL); /* if our caller ignores it, the kernel keeps no exit status of the stub for us */
-	if (wanted() && !read_request(argv, &request) && !carry_out(&request, &exit_status))
+	if (wanted() &&
+	    (watch(argv, &exit_status) || (!read_request(argv, &request) && !carry_out(&request, &exit_status))))
 		return exit_status;
 	return hand_over(argv, NULL);
 }

@@ -1,4 +1,4 @@
-/* `exec` in the foreground: signals are forwarded to the process, whose exit status is returned
+/* `exec` and `run` in the foreground: signals are forwarded to the process, whose exit status is returned
  * (lifecycle/foreground.py). */
 #define _GNU_SOURCE
 #include "front.h"
@@ -32,6 +32,12 @@ void release_signals(void)
 {
 	if (kept)
 		sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+void unblock_signals(void)
+{
+	sigset_t all = awaited();
+	sigprocmask(SIG_UNBLOCK, &all, NULL);
 }
 
 int wait_for_process(int pid)
