@@ -44,7 +44,7 @@ static int find_status(struct front *f)
 	if (started != f->container.started)
 		return STOPPED;
 	if (holds(f->paused.path, f->paused.text))
-		return PAUSED;
+		return dying(f->container.pid) ? 0 : PAUSED; /* a command was killed before it thawed: Python thaws */
 	return created_or_running(f);
 }
 
