@@ -22,8 +22,8 @@ from tests.commands import COMMAND
 
 PATIENCE = 30
 NEED_ROOT = {"integration", "security"}
-# Modules, and tests of others: those with a fixture of the runtime run twice, with the front and with the front switched
-# off.
+# Modules, and tests of other modules: those with a fixture of the runtime run twice, with the front and with the front
+# switched off.
 BOTH_WAYS = {f"runtime/integration/test_{name}" for name in (
     "killed.py", "lifecycle.py", "pause.py", "ps.py", "restricted_hosts.py", "state_directory.py",
     "faults.py::test_every_process_is_killed", "faults.py::test_the_runtime_is_killed_at_every_step")}
