@@ -22,9 +22,11 @@ from tests.commands import COMMAND
 
 PATIENCE = 30
 NEED_ROOT = {"integration", "security"}
-# Fixtures of the runtime: tests with them run twice, with the front and with the front switched off.
-BOTH_WAYS = {f"runtime/integration/test_{name}.py" for name in
-             ("foreground", "killed", "lifecycle", "pause", "ps", "restricted_hosts", "state_directory")}
+# Modules, and tests of other modules: those with a fixture of the runtime run twice, with the front and with the front
+# switched off.
+BOTH_WAYS = {f"runtime/integration/test_{name}" for name in (
+    "foreground.py", "killed.py", "lifecycle.py", "pause.py", "ps.py", "restricted_hosts.py", "state_directory.py",
+    "faults.py::test_every_process_is_killed", "faults.py::test_the_runtime_is_killed_at_every_step")}
 
 
 def needs_root(item: pytest.Item) -> bool:
@@ -32,7 +34,8 @@ def needs_root(item: pytest.Item) -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "front" in metafunc.fixturenames and "/".join(Path(str(metafunc.module.__file__)).parts[-3:]) in BOTH_WAYS:
+    module = "/".join(Path(str(metafunc.module.__file__)).parts[-3:])
+    if "front" in metafunc.fixturenames and {module, f"{module}::{metafunc.function.__name__}"} & BOTH_WAYS:
         metafunc.parametrize("front", ["on", "off"], ids=["front", "python"], indirect=True)
 
 

@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "ended", "interpreter", "kill", "own_program",
-           "send_signal", "start_time", "wait"]
+__all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "dying", "ended", "interpreter", "kill",
+           "own_program", "send_signal", "start_time", "wait"]
 
 
 _INTERPRETER: list[str] = []
@@ -43,19 +43,31 @@ def own_program(script: str) -> list[str]:
     return [interpreter(), "-IS", f"{PACKAGE}/{script}", packages]
 
 
-def start_time(pid: int) -> int:
-    """The start time of a process in clock ticks since boot; 0 if there is none, or a zombie. proc_pid_stat(5)."""
+def _stat(pid: int) -> list[bytes]:
+    """The words of proc_pid_stat(5) from the third, the state, on; empty if there is no such process, or a zombie."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
-        return 0
+        return []
     try:
-        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+        words = os.read(fd, 4096).rpartition(b")")[2].split()
     except ProcessLookupError:
-        return 0
+        return []
     finally:
         os.close(fd)
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+    return [] if words[0] in (b"Z", b"X") else words
+
+
+def start_time(pid: int) -> int:
+    """The start time of a process in clock ticks since boot; 0 if there is none, or a zombie."""
+    words = _stat(pid)
+    return int(words[19]) if words else 0
+
+
+def dying(pid: int) -> bool:
+    """Whether the process has been killed and still exists, for example frozen: SIGKILL is pending."""
+    words = _stat(pid)
+    return bool(words) and bool(int(words[28]) >> SIGKILL - 1 & 1)
 
 
 def alive(pid: int, started: int) -> bool:

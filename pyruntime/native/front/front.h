@@ -105,6 +105,8 @@ int perform_plan(struct front *f, const char *id, const char *name); /* carry.c 
 /* When a process was started, in clock ticks after boot; 0 if it has exited or is a zombie, -1 if that is unknown.
  */
 int64_t start_time(int64_t pid);
+/* Whether it has been killed and still exists, for example frozen. */
+bool dying(int64_t pid);
 struct pids {
 	size_t count;
 	int pid[1 << 16];

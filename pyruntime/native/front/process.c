@@ -3,13 +3,17 @@
 #include "front.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <dirent.h>
 #include <unistd.h>
 
-#define AFTER_NAME 20 /* the start time is the 20th word after the process's name: proc_pid_stat(5) */
+/* The words after the process's name: proc_pid_stat(5) */
+#define START_TIME 20
+#define PENDING_SIGNALS 29
 
-int64_t start_time(int64_t pid)
+/* 0 if there is no such process, or a zombie; -1 if that cannot be determined. */
+static int64_t stat_number(int64_t pid, int place)
 {
 	char path[64], digits[24], text[4096];
 	if (pid <= 0 || !join(path, sizeof path, (const char *[]){"/proc/", decimal(digits, pid), "/stat", NULL}))
@@ -22,13 +26,24 @@ int64_t start_time(int64_t pid)
 		return -1;
 	if (at[2] == 'Z' || at[2] == 'X')
 		return 0;
-	for (int word = 0; word < AFTER_NAME; word++) {
+	for (int word = 0; word < place; word++) {
 		at = strchr(at, ' ');
 		if (!at)
 			return -1;
 		at++;
 	}
 	return number_of(at);
+}
+
+int64_t start_time(int64_t pid)
+{
+	return stat_number(pid, START_TIME);
+}
+
+bool dying(int64_t pid)
+{
+	int64_t pending = stat_number(pid, PENDING_SIGNALS);
+	return pending > 0 && pending >> (SIGKILL - 1) & 1;
 }
 
 static int add_processes(int dir, struct pids *out)

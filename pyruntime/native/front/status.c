@@ -8,10 +8,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static bool holds(const char *path, const char *text)
+/* 1 if the file holds the text, 0 if it does not or there is no such file, HAND_OVER if that is unknown. */
+static int holds(const char *path, const char *text)
 {
 	char found[4096];
-	return *path && read_file(AT_FDCWD, path, found, sizeof found) >= 0 && strstr(found, text);
+	if (!*path)
+		return 0;
+	if (read_file(AT_FDCWD, path, found, sizeof found) < 0)
+		return errno == ENOENT || errno == ENODEV ? 0 : HAND_OVER;
+	return !!strstr(found, text);
 }
 
 /* CREATED while init listens: then the connection is kept, for `start`. 0 if that cannot be determined. */
@@ -43,8 +48,11 @@ static int find_status(struct front *f)
 		return 0;
 	if (started != f->container.started)
 		return STOPPED;
-	if (holds(f->paused.path, f->paused.text))
-		return PAUSED;
+	int paused = holds(f->paused.path, f->paused.text);
+	if (paused == HAND_OVER)
+		return 0;
+	if (paused)
+		return dying(f->container.pid) ? 0 : PAUSED; /* a command was killed before it thawed: Python thaws */
 	return created_or_running(f);
 }
 

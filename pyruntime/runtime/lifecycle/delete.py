@@ -60,16 +60,20 @@ def _signal_init(record: StateRecord, signal: int) -> None:
 
 def _signal_group(record: StateRecord, signal: int, *, but: int = 0) -> None:
     group = Cgroup(record.cgroup)
-    if signal == SIGKILL:
+    if signal == SIGKILL and not record.own_pids:
         group.kill()
         return
+    # Nothing is frozen meanwhile, and would stay frozen if this process were killed: SIGKILL to its init ends a pid
+    # namespace, and no process can escape that by forking.
     for pid in group.pids():
-        if pid == but:   # has the signal already, and may count signals
+        if pid in (0, but):   # of another pid namespace; or has the signal already, and may count signals
             continue
         try:
             os.kill(pid, signal)
         except ProcessLookupError:
             continue
+    if signal == SIGKILL:
+        group.thaw_for_death()
 
 
 def delete(root: str, container_id: str, *, force: bool = False, created: bool = False,

@@ -6,7 +6,7 @@ import os
 
 from pyruntime.runtime.cgroups.group import Cgroup
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
-from pyruntime.system import sockets
+from pyruntime.system import processes, sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,16 @@ def status_of(container: StateDirectory, record: StateRecord) -> str:
         return CREATING
     if not record.alive():
         return STOPPED
-    if record.cgroup and Cgroup(record.cgroup).frozen():
+    if record.cgroup and _paused(Cgroup(record.cgroup), record.pid):
         return PAUSED
     return CREATED if sockets.waits(os.path.join(container.directory, "start.sock")) else RUNNING
+
+
+def _paused(group: Cgroup, init: int) -> bool:
+    # A command that was killed after it had killed init leaves a container that would end if it were thawed.
+    if group.frozen() and processes.dying(init):
+        group.thaw_for_death()
+    return group.frozen()
 
 
 def document(record: StateRecord, status: str) -> dict[str, Any]:

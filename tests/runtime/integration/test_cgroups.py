@@ -9,6 +9,7 @@ import errno
 import json
 import mmap
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -603,3 +604,24 @@ def test_a_container_that_nests_cgroups_beyond_every_path(runtime: Runtime, bund
         runtime.ok("delete", "--force", "c1")
         assert process.wait(PATIENCE) == -signal.SIGKILL
     assert not os.path.exists(top)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, which shows whether the runtime moves init")
+@pytest.mark.parametrize("user", [False, True], ids=["same users", "user namespace"])
+def test_init_is_created_in_its_v2_cgroup(runtime: Runtime, own_bundle: Bundle, tmp_path: Path, user: bool) -> None:
+    """To move it there would take 10 ms. What its root may not do, the owner of its user namespace does before."""
+    unified = discover().unified
+    if unified is None or "memory" in unified.controllers:
+        pytest.skip("the memory of the set-up would be charged to the container: init enters its cgroup late")
+    if user:
+        own_bundle.in_user_namespace()
+    own_bundle.shell("sleep 100", linux__maskedPaths=[])
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run(["strace", "-qq", "-y", "-e", "trace=write", "-o", tmp_path / "trace", runtime.command, "--root",
+                        runtime.root, "create", "c1", own_bundle.path], stdin=subprocess.DEVNULL, stdout=out,
+                       stderr=out, check=True, timeout=60)
+    assert "/cgroup.procs>" not in (tmp_path / "trace").read_text()
+    record = json.loads((runtime.root / "c1/state.json").read_text())
+    assert Path(record["cgroup"][""], "cgroup.procs").read_text() == f"{record['pid']}\n"
+    runtime.ok("start", "c1")
+    assert runtime.ok("exec", "c1", "stat", "-c", "%u:%g", "/proc/1", "/proc/1/ns") == "0:0\n0:0\n"

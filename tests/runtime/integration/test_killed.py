@@ -18,18 +18,18 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime.system.processes import start_time
+from pyruntime.system.processes import dying, start_time
 from tests.containers import PATIENCE, Bundle, Leftovers, Runtime, end
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, which stops a command")
 
 WAITS = "trap 'exit 3' TERM; sleep 100 & wait"
-# (command line, status before, statuses after a kill). Python's `kill` with --all freezes the container meanwhile.
+# (command line, status before, statuses after a kill)
 VERBS = [
     ("state c1", "running", "running"), ("list -q", "running", "running"), ("ps -f json c1", "running", "running"),
     ("exec c1 true", "running", "running"),
     ("start c1", "created", "created|running|stopped"),
-    ("kill -a c1 KILL", "running", "running|paused|stopped"), ("kill c1 KILL", "paused", "paused|running|stopped"),
+    ("kill -a c1 KILL", "running", "running|stopped"), ("kill c1 KILL", "paused", "paused|running|stopped"),
     ("pause c1", "running", "running|paused"), ("resume c1", "paused", "paused|running"),
     ("delete c1", "stopped", "stopped|absent"), ("delete --force c1", "paused", "paused|running|stopped|absent"),
 ]
@@ -153,6 +153,39 @@ def test_a_verb_is_killed(runtime: Runtime, bundle: Bundle, tmp_path: Path, word
     assert runtime("delete", "c1").returncode == 1
     # Where processes have gone by then, there is less to read, to kill and to wait for than in the first execution.
     assert killed >= tried / 4, (killed, moments)
+
+
+@pytest.mark.parametrize("before", ["running", "paused"])
+@pytest.mark.parametrize("pids", ["own", "shared"])
+def test_a_killed_kill_leaves_nothing_frozen(runtime: Runtime, bundle: Bundle, tmp_path: Path, pids: str,
+                                             before: str) -> None:
+    """Once init has been sent SIGKILL, the next look at the container ends it, whatever `kill` had frozen by then."""
+    if pids == "shared":   # frozen, so that no process escapes by forking
+        bundle.config["linux"]["namespaces"] = [space for space in bundle.config["linux"]["namespaces"]
+                                                if space["type"] != "pid"]
+    bring(runtime, bundle.shell(WAITS), before)
+    traced = Traced(runtime, "kill --all c1 KILL", tmp_path)
+    traced.front = traced.front and pids == "own"   # else Python's, both ways
+    frozen = 0
+    for moment in [moment for moment in traced.moments() if moment[0] in ("write", "kill", "pidfd_send_signal")]:
+        runtime.ok("delete", "--force", "c1")
+        bring(runtime, bundle, before)
+        init = runtime.state("c1")["pid"]
+        process = traced.run(moment, "SIGKILL")
+        try:
+            process.wait(PATIENCE)
+        finally:
+            end(process)
+        killed = dying(init) or not start_time(init)
+        frozen += dying(init)
+        # Not asked both ways at first: the first look changes what the second finds.
+        deadline = time.monotonic() + PATIENCE
+        while (status := runtime.state("c1")["status"]) != ("stopped" if killed else before):
+            assert time.monotonic() < deadline, (moment, status)
+        if killed:
+            runtime.ok("delete", "c1")
+    # A running init has usually died before its cgroup is frozen.
+    assert frozen or before == "running"
 
 
 # Not `exec`: init can only die when the host's init has reaped the orphan of the exec, which may take seconds.

@@ -114,6 +114,62 @@ def test_a_full_disk_keeps_the_old_record(tmp_path: Path) -> None:
         subprocess.run(["umount", place], check=True)
 
 
+def test_a_disk_that_is_full_after_create(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """No other command needs space; a second container is refused, and nothing of it is left."""
+    runtime.root.mkdir()
+    process = tmp_path / "process"
+    process.write_text('{"args": ["echo", "a"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}')
+    bundle.shell("sleep 100")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", runtime.root], check=True)
+    try:
+        runtime.ok("create", "c1", bundle)
+        with pytest.raises(OSError, match="No space left"):
+            (runtime.root / ".full").write_bytes(bytes(1 << 17))
+        for words, status in (("start c1", "running"), ("pause c1", "paused"), ("resume c1", "running")):
+            runtime.ok(*words.split())
+            assert runtime.state("c1")["status"] == status
+        for _ in range(2):   # the front would find a plan of the first one's
+            assert runtime.ok("exec", "--process", process, "c1") == "a\n"
+        assert runtime.ok("exec", "-e", "A=1", "c1", "sh", "-c", "echo $A") == "1\n"
+        refused = runtime("create", "c2", bundle)
+        assert refused.returncode == 1 and "No space left" in refused.stderr and str(runtime.root) in refused.stderr
+        assert runtime.ok("list", "-q") == "c1\n"
+        runtime.ok("kill", "c1", "KILL")
+        runtime.await_status("c1", "stopped")
+        runtime.ok("delete", "c1")
+        assert os.listdir(runtime.root) == [".full"]
+    finally:
+        subprocess.run(["umount", runtime.root], check=True)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])
+@pytest.mark.parametrize("file", ["life.plan", "exec.plan", "exec.json", "start.sock"])
+def test_a_file_of_a_container_is_damaged(runtime: Runtime, bundle: Bundle, file: str, damage: str) -> None:
+    """What can be done without it is done, from the first command on; a missing configuration is named."""
+    runtime.ok("create", "c1", bundle.shell("sleep 100"))
+    path = runtime.root / "c1" / file
+    if file != "start.sock":
+        runtime.ok("start", "c1")
+    if damage == "missing":
+        path.unlink()
+    elif file == "start.sock":
+        path.unlink()
+        path.write_text("" if damage == "empty" else "a")
+    else:
+        data = path.read_bytes()
+        path.write_bytes(data[:len(data) // 2] if damage == "truncated" else b"")
+    done = runtime("exec", "c1", "echo", "a")
+    if file == "exec.json":
+        assert done.returncode == 255 and "c1/exec.json" in done.stderr and done.stdout == ""
+    else:
+        assert (done.returncode, done.stdout) == (0, "a\n"), done.stderr
+    assert runtime.state("c1")["status"] == "running"   # an init that cannot be asked to start counts as running
+    for words in ("pause c1", "resume c1", "kill c1 KILL"):
+        runtime.ok(*words.split())
+    runtime.await_status("c1", "stopped")
+    runtime.ok("delete", "c1")
+
+
 def test_a_pid_file_of_a_killed_runtime_does_not_matter(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.shell("sleep 100")
     (tmp_path / ".pid").touch()

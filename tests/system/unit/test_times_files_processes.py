@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -97,3 +98,9 @@ def test_a_process_is_killed_only_if_its_start_time_is_right() -> None:
         assert thawed == [True] and not processes.alive(child.pid, started)   # a zombie is not alive
     assert child.returncode == -signal.SIGKILL
     assert processes.kill(child.pid, started, seconds=0) and processes.kill(0, 0, seconds=0)
+
+
+def test_the_next_interpreter_gets_each_directory_of_packages_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each such process adds the directory of its own package, and its children would inherit one more each time."""
+    monkeypatch.setattr(sys, "path", ["/a", "", "relative", "/b", "/a", "/b"])
+    assert processes.own_program("script.py")[-1] == "/a:/b"

@@ -15,7 +15,7 @@ import errno
 
 from pyruntime.runtime.compiler.setup import NAMESPACES
 from pyruntime.runtime.config.sections.namespaces import sysctl_namespace, sysctl_parts
-from pyruntime.runtime.plan.steps import step
+from pyruntime.runtime.plan.steps import NO_SLOT, step
 from pyruntime.system import uapi
 
 TYPE_CHECKING = False
@@ -121,7 +121,23 @@ def _user(setup: Setup) -> Iterator[Step]:
     single = setup.host.rootless and len(gids) == 1 and gids[0].split()[1:] == [str(setup.host.egid), "1"]
     yield step("user", "map_ids", linux["uidMappings"].where, uids=mapping_lines(linux["uidMappings"]), gids=gids,
                setgroups="deny" if single else "")
-    yield step("user", "become_root", linux["uidMappings"].where)
+    if _born_as_owner(setup):
+        yield _clone(setup, "user")
+    yield step("unshare" if _born_as_owner(setup) else "user", "become_root", linux["uidMappings"].where)
+
+
+def _born_as_owner(setup: Setup) -> bool:
+    """Whether init is cloned before it becomes the root of its user namespace: only the owner of the cgroup may create
+    a process there, and moving it there later takes 10 ms. A time namespace applies to children of who creates it, and
+    the processes of a joined pid namespace must not see the set-up."""
+    return (setup.birthplace != NO_SLOT and setup.new("user") and not setup.new("time")
+            and not setup.joined("pid"))
+
+
+def _clone(setup: Setup, phase: str) -> Step:
+    pid = setup.new("pid")
+    return step(phase, "clone_init", setup.where["pid"] if pid else "process", label="init",
+                flags=uapi.CLONE_NEWPID if pid else 0, cgroup=setup.birthplace)
 
 
 def _unshare(setup: Setup) -> Iterator[Step]:
@@ -142,12 +158,11 @@ def _unshare(setup: Setup) -> Iterator[Step]:
         yield step("unshare", "write_proc", offsets.where, path="self/timens_offsets", data="".join(lines))
     # A process of a joined pid namespace could access the stub through /proc/PID (CVE-2016-9962).
     yield step("unshare", "set_dumpable", "linux.namespaces", value=0)
-    pid = setup.new("pid")
-    late = shares_pids(setup)
-    if late:
+    if shares_pids(setup):
         yield step("session", "close_proc", "linux.namespaces")
-    yield step("session" if late else "unshare", "clone_init", setup.where["pid"] if pid else "process", label="init",
-               flags=uapi.CLONE_NEWPID if pid else 0, cgroup=setup.birthplace)
+        yield _clone(setup, "session")
+    elif not _born_as_owner(setup):
+        yield _clone(setup, "unshare")
 
 
 def _isolate(setup: Setup) -> Iterator[Step]:
