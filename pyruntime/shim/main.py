@@ -13,7 +13,7 @@ from pyruntime.errors import UsageError
 def main() -> int:
     """Run one of them; return the exit status."""
     words = sys.argv[1:]
-    if words[:1] == ["serve"] and len(words) == 4:
+    if words[:1] == ["serve"] and len(words) == 5:
         return _serve(*words[1:])
     if words[:1] in (["-info"], ["--info"]):
         return _info()
@@ -23,15 +23,15 @@ def main() -> int:
     raise UsageError("this program is started by containerd")
 
 
-def _serve(path: str, namespace: str, address: str) -> int:
-    """``path``: of the socket, which is descriptor 3; ``address``: of containerd."""
+def _serve(path: str, namespace: str, address: str, idle: str) -> int:
+    """``path``: of the socket, which is descriptor 3; ``address``: of containerd; ``idle``: seconds."""
     from pyruntime.shim.server import ShimServer  # lazy: the other two need none of it
 
     listener = _socket.socket(fileno=3)
     os.set_inheritable(3, False)
     os.chdir("/")
     events = os.environ.get("TTRPC_ADDRESS") or f"{address}.ttrpc"
-    ShimServer(path, listener, namespace, events.removeprefix("unix://")).serve()
+    ShimServer(path, listener, namespace, events.removeprefix("unix://"), float(idle)).serve()
     return 0
 
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pyruntime.runtime.lifecycle.events import OomCounter
 
 SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
-IDLE = 60.0   # seconds without a monitor, after which the server ends
 
 
 class Monitor:
@@ -48,9 +47,11 @@ class Monitor:
 
 
 class ShimServer:
-    """The server that listens at ``path``; ``listener`` is its socket."""
+    """The server that listens at ``path``; ``listener`` is its socket. It ends after ``idle`` seconds without a
+    monitor."""
 
-    def __init__(self, path: str, listener: _socket.socket, namespace: str, events: str) -> None:
+    def __init__(self, path: str, listener: _socket.socket, namespace: str, events: str, idle: float) -> None:
+        self._idle = idle
         self._path = path
         self._listener = listener
         self._namespace = namespace
@@ -96,7 +97,7 @@ class ShimServer:
         self._poll.register(self._listener, select.EPOLLIN)
         self._poll.register(self._wake, select.EPOLLIN)
         while not self._stopping:
-            ready = self._poll.poll(-1 if self._monitors else IDLE)
+            ready = self._poll.poll(-1 if self._monitors else self._idle)
             if not ready and self._leave():
                 return
             for fd, _ in ready:

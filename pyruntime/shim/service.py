@@ -10,10 +10,12 @@ import _socket
 import os
 import struct
 import time
+from errno import EACCES, ENOENT, ENOTDIR
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, QUIT, RELEASE, RESIZE, TERMINAL
+from pyruntime.shim.options import read_options
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 UNKNOWN, INVALID, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, UNIMPLEMENTED = 2, 3, 5, 6, 9, 12
 _CODES = ((NoSuchContainer, NOT_FOUND), (ContainerExists, ALREADY_EXISTS), (StateError, FAILED_PRECONDITION),
           (UsageError, INVALID))
-_STATUS = {"creating": 1, "created": 1, "running": 2, "stopped": 3, "paused": 4}
+# Clients look for these words as Go writes them.
+_SPELLED = [os.strerror(number) for number in (ENOENT, EACCES, ENOTDIR)]
+_STATUS = {"created": 1, "running": 2, "stopped": 3, "paused": 4}
 _DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's output; it takes 10 at most
 _MOMENT = 0.05      # seconds in which a process reads a request, or executes its program, ordinarily
 _PATIENCE = 10.0    # seconds for the same, at most
@@ -56,7 +60,10 @@ def call_error(error: Exception) -> CallError:
     if isinstance(error, CallError):
         return error
     if isinstance(error, PyruntimeError):
-        return CallError(next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN), error.sentence)
+        text = error.sentence
+        for libc in _SPELLED:
+            text = text.replace(libc, libc.lower())
+        return CallError(next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN), text)
     return CallError(UNKNOWN, f"{type(error).__name__}: {error!r}")
 
 
@@ -72,18 +79,16 @@ class Call:
     def process(self) -> TaskProcess:
         """The process that the request names. Raises CallError."""
         exec_id = self.values.get("exec_id", "")
-        init = self.task.init
-        if init is None or self.values["id"] != self.task.id:
-            raise CallError(NOT_FOUND, "container not created")
+        self.init()
         process = self.task.processes.get(exec_id)
         if process is None:
-            raise CallError(NOT_FOUND, f"exec {exec_id}: process does not exist")
+            raise CallError(NOT_FOUND, f"process does not exist {exec_id}")
         return process
 
     def init(self) -> TaskProcess:
         """The init process. Raises CallError."""
         init = self.task.init
-        if init is None or self.values["id"] != self.task.id:
+        if init is None or init.phase == ADDED or self.values["id"] != self.task.id:
             raise CallError(NOT_FOUND, "container not created")
         return init
 
@@ -116,9 +121,9 @@ class Service:
             init = task.processes[""] = TaskProcess(
                 task.bundle, terminal=values["terminal"], stdin=values["stdin"], stdout=values["stdout"],
                 stderr=values["stderr"], **({"key": known.key} if known else {}))
-        options = self._options(task, values["options"])
         with init.lock:
             try:
+                options = self._options(task, values["options"])
                 task.mark()
                 if call.again:
                     self._remove(task)
@@ -142,12 +147,9 @@ class Service:
             return {"pid": init.pid}
 
     def _options(self, task: Task, given: dict[str, Any] | None) -> dict[str, Any]:
-        known = given and given["type_url"].rpartition("/")[2] == messages.OPTIONS_TYPE
-        options = messages.OPTIONS.decode(given["value"] if known and given else b"")
-        if options["root"]:
-            task.choose(os.path.join(options["root"], self._namespace), systemd=options["systemd_cgroup"])
-        else:
-            task.choose(task.root, systemd=options["systemd_cgroup"])
+        options = read_options(given)
+        task.choose(os.path.join(options["root"], self._namespace) if options["root"] else task.root,
+                    systemd=options["systemd_cgroup"])
         task.owner = options["io_uid"], options["io_gid"]
         return options
 
@@ -221,7 +223,9 @@ class Service:
         if init.phase == STARTED:
             if call.again:
                 return {"pid": init.pid}
-            raise CallError(FAILED_PRECONDITION, "cannot start a container that has been started")
+            raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, init)} process")
+        if init.end is not None and not call.again:
+            raise CallError(FAILED_PRECONDITION, "cannot start a stopped process")
         if not call.again or not self._init_has_begun(task, init):
             self._watch(task)
             try:
@@ -249,7 +253,7 @@ class Service:
         if process.phase == STARTED and call.again:
             return {"pid": process.pid}
         if process.phase != ADDED or process.finished:
-            raise CallError(FAILED_PRECONDITION, f"exec {process.exec_id}: already started")
+            raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, process)} process")
         if init.end is not None:
             raise CallError(FAILED_PRECONDITION, f"container {task.id} init process is not running")
         if not (call.again and self._has_begun(task, process)):
@@ -285,10 +289,6 @@ class Service:
         return True
 
     def _exec(self, task: Task, process: TaskProcess) -> None:
-        spec = decode(process.spec.encode(), "process")
-        if not isinstance(spec, dict):
-            raise UsageError("the process of exec is not a JSON object")
-        spec["terminal"] = process.terminal   # the request overrides the document
         streams, ours = self._open(task, process)
 
         def on_pid(pid: int) -> None:
@@ -297,7 +297,7 @@ class Service:
             task.save(process)
 
         try:
-            task.runtime.exec(task.id, process=spec, detach=True, console=ours[1] if ours else None,
+            task.runtime.exec(task.id, process=process.spec, detach=True, console=ours[1] if ours else None,
                               streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid,
                               keep=lambda fd: task.link.send(HOLD, process.connection, fds=[fd]))
         finally:
@@ -306,19 +306,22 @@ class Service:
     def exec(self, call: Call) -> dict[str, Any]:
         """Exec: record a process that Start will start."""
         task, values = call.task, call.values
-        call.init()
+        _require(call, "exec in a {} state", "created", "running")
         exec_id = values["exec_id"]
         if not exec_id or not _IDS.issuperset(exec_id) or len(exec_id) > 128:
             raise CallError(INVALID, f'"{exec_id}" is not a valid exec ID')
-        process = TaskProcess(task.bundle, exec_id=exec_id, terminal=values["terminal"], stdin=values["stdin"],
-                              stdout=values["stdout"], stderr=values["stderr"],
-                              spec=(values["spec"] or {"value": b""})["value"].decode())
         with task.changed:
             if exec_id in task.processes:
                 if call.again:
                     return {}
                 raise CallError(ALREADY_EXISTS, f"id {exec_id}: already exists")
-            task.processes[exec_id] = process
+            spec = decode((values["spec"] or {"value": b""})["value"], "process")
+            if not isinstance(spec, dict):
+                raise UsageError("the process of exec is not a JSON object")
+            spec["terminal"] = values["terminal"]   # the request overrides the document
+            process = task.processes[exec_id] = TaskProcess(
+                task.bundle, exec_id=exec_id, spec=spec,
+                **{name: values[name] for name in ("terminal", "stdin", "stdout", "stderr")})
         task.save(process)
         self._events.publish(task.link, "/tasks/exec-added", container_id=task.id, exec_id=exec_id)
         return {}
@@ -355,7 +358,7 @@ class Service:
         task, process = call.task, call.process()
         with process.lock:
             if process.pid and process.end is None and not process.finished and process.phase != CREATED:
-                raise CallError(FAILED_PRECONDITION, f"cannot delete a running process {process.pid}")
+                raise CallError(FAILED_PRECONDITION, f"cannot delete a {_status(task, process)} process")
             if not process.exec_id:
                 return self._delete_init(task, process)
         if process.pid and not process.finished:
@@ -396,24 +399,9 @@ class Service:
         """State."""
         task, process = call.task, call.process()
         return {"id": process.exec_id or task.id, "bundle": task.bundle, "pid": process.pid,
-                "status": self._status(task, process), "stdin": process.stdin, "stdout": process.stdout,
+                "status": _STATUS[_status(task, process)], "stdin": process.stdin, "stdout": process.stdout,
                 "stderr": process.stderr, "terminal": process.terminal, "exec_id": process.exec_id,
                 "exit_status": process.status, "exited_at": messages.moment(process.exited_at)}
-
-    def _status(self, task: Task, process: TaskProcess) -> int:
-        if process.finished:
-            return _STATUS["stopped"]
-        if process.phase == ADDED:
-            return _STATUS["created"]
-        try:
-            status = task.runtime.state(task.id).status
-        except NoSuchContainer:
-            return _STATUS["stopped"]
-        if status == "stopped":   # its exit is about to be announced
-            return _STATUS["running"]
-        if process.exec_id and status != "paused":   # also in a container that waits for Start
-            return _STATUS["running"]
-        return _STATUS[status]
 
     def kill(self, call: Call) -> dict[str, Any]:
         """Kill: send a signal to a process, or to all of the container."""
@@ -455,16 +443,16 @@ class Service:
 
     def pause(self, call: Call) -> dict[str, Any]:
         """Pause."""
-        call.init()
-        if not (call.again and call.task.runtime.state(call.task.id).status == "paused"):
+        if not (call.again and _status(call.task, call.init()) == "paused"):
+            _require(call, "pause a {} container", "running")
             call.task.runtime.pause(call.task.id)
         self._events.publish(call.task.link, "/tasks/paused", container_id=call.task.id)
         return {}
 
     def resume(self, call: Call) -> dict[str, Any]:
         """Resume."""
-        call.init()
-        if not (call.again and call.task.runtime.state(call.task.id).status != "paused"):
+        if not (call.again and _status(call.task, call.init()) != "paused"):
+            _require(call, "resume a {} container", "paused")
             call.task.runtime.resume(call.task.id)
         self._events.publish(call.task.link, "/tasks/resumed", container_id=call.task.id)
         return {}
@@ -472,7 +460,7 @@ class Service:
     def checkpoint(self, call: Call) -> dict[str, Any]:
         """Checkpoint: to a directory; the container keeps running unless the options say that it exits."""
         task = call.task
-        call.init()
+        _require(call, "checkpoint a {} container", "running", "paused")
         given = call.values["options"]
         options = messages.CHECKPOINT_OPTIONS.decode(given["value"] if given else b"")
         extra = {"work_path": options["work_path"]} if options["work_path"] else {}
@@ -485,7 +473,7 @@ class Service:
 
     def update(self, call: Call) -> dict[str, Any]:
         """Update: change limits."""
-        call.init()
+        _require(call, "update a {} container", "created", "running", "paused")
         resources = decode((call.values["resources"] or {"value": b"{}"})["value"], "resources")
         if not isinstance(resources, dict):
             raise CallError(INVALID, "the resources are not a JSON object")
@@ -537,11 +525,36 @@ class Service:
             call.task.link.send(QUIT, 0)
 
 
+def _status(task: Task, process: TaskProcess) -> str:
+    if process.finished:
+        return "stopped"
+    if process.phase == ADDED:
+        return "created"
+    try:
+        status = task.runtime.state(task.id).status
+    except NoSuchContainer:
+        return "stopped"
+    if status == "paused":
+        return status
+    if process.exec_id:   # also in a container that waits for Start
+        return "running"
+    # A stopped one's exit is about to be announced.
+    return {"creating": "created", "stopped": "running"}.get(status, status)
+
+
+def _require(call: Call, what: str, *allowed: str) -> None:
+    """Raise CallError, in the words of containerd's own shim, unless the container has a status that is allowed."""
+    status = _status(call.task, call.init())
+    if status not in allowed:
+        raise CallError(FAILED_PRECONDITION, f"cannot {what.format(status)}")
+
+
 def _failed(verb: str, error: BaseException) -> BaseException:
     """The error for the client, with the words in front that clients look for."""
     if isinstance(error, PyruntimeError):
         notes = "".join(f"; and while cleaning up: {note}" for note in getattr(error, "__notes__", ()))
-        return CallError(call_error(error).code, f"OCI runtime {verb} failed: {error.sentence}{notes}")
+        known = call_error(error)
+        return CallError(known.code, f"OCI runtime {verb} failed: {known}{notes}")
     return error
 
 

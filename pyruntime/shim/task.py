@@ -54,7 +54,7 @@ class TaskProcess:
         self.stdin: str = ""
         self.stdout: str = ""
         self.stderr: str = ""
-        self.spec: str = ""     # JSON
+        self.spec: dict[str, Any] = {}   # of `exec`: the process object
         self.loggers: list[list[int]] = []
         for name, value in values.items():
             if name in self.FIELDS:

@@ -56,6 +56,7 @@ static void become_server(int listener)
 			 (char *)server_path,
 			 (char *)options->namespace,
 			 (char *)options->address,
+			 (char *)(options->own_server ? "2" : "60"), /* seconds without a monitor */
 			 NULL};
 	sigset_t none;
 	sigemptyset(&none);
@@ -63,6 +64,7 @@ static void become_server(int listener)
 		signal(sig, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
+	leave_cgroup();
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), errors = null;
 	if (join(log, sizeof log, (const char *[]){options->bundle, "/log", NULL})) {
 		int fifo = open(log, O_WRONLY | O_NONBLOCK | O_CLOEXEC);

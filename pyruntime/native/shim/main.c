@@ -115,15 +115,23 @@ static int start(struct options *options)
 	if (strlen(options->id) + strlen(options->namespace) + strlen(options->bundle) + strlen(options->address) >
 	    8000)
 		return complain("the ID, the namespace and the paths", "too long");
+	const char *wrong = read_parameters(options);
+	if (wrong)
+		return complain("the request on standard input", wrong);
 	if (!socket_path(path, options, options->id, ""))
-		return complain(SOCKETS, "too long");
+		return complain(options->sockets, "too long");
 	mkdir("/run/containerd", 0711);
-	mkdir(SOCKETS, 0700);
+	mkdir(options->sockets, 0700);
 	if (!own_name()) /* while the program's file is in place: an upgrade replaces it */
 		return complain("/proc/self/exe cannot be read", "mount procfs on /proc");
 	int listener = bind_socket(path, &alive);
 	if (listener < 0 && !alive)
 		return complain(path, strerror(errno));
+	if (!alive && *options->cgroup && !enter_cgroup(options->cgroup)) {
+		int error = errno;
+		unlink(path);
+		return complain(options->cgroup, strerror(error));
+	}
 	if (!join(address, sizeof address, (const char *[]){"unix://", path, NULL}) ||
 	    !write_file_at(options->bundle, "address", address))
 		return complain(options->bundle, "cannot write the file address");
@@ -224,8 +232,10 @@ static int delete (struct options *options)
 	snprintf(path, sizeof path, "%s/rootfs", options->bundle);
 	while (!umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW))
 		;
-	char socket[108];
-	if (socket_path(socket, options, options->id, "")) {
+	char address[128];
+	snprintf(path, sizeof path, "%s/address", options->bundle);
+	if (read_file(AT_FDCWD, path, address, sizeof address) > 0) {
+		const char *socket = plain(address);
 		/* containerd has given up this monitor, if it still lives. */
 		static const unsigned char frame[10] = {[8] = TYPE_QUIT};
 		int fd = connect_to(socket);
@@ -242,7 +252,8 @@ static int delete (struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = {.namespace = "", .address = "", .publisher = "", .id = ""};
+	struct options options = {
+	    .namespace = "", .address = "", .publisher = "", .id = "", .sockets = "/run/containerd/s"};
 	char directory[4096];
 	(void)argc;
 	const char *action = read_flags(argv, &options);

@@ -15,6 +15,11 @@
 struct options {
 	const char *namespace, *address, *publisher, *id, *bundle;
 	bool debug;
+	/* parameters.c */
+	char sockets[44];  /* directory: containerd allows for 42 bytes */
+	char cgroup[1024]; /* of the monitor; "": as containerd's */
+	char server[256];  /* whose server: "" the namespace's, else that of a pod or a container */
+	bool own_server, of_pod;
 };
 
 /* --- bytes that wait to be sent, or to be complete -----------------------------------------------------------------
@@ -130,8 +135,15 @@ int monitor(const struct options *options, const char *path, int listener);
 long long milliseconds(void);
 void quit(void);
 
+/* parameters.c: read standard input of `start`; returns what is wrong, or NULL */
+const char *read_parameters(struct options *options);
+bool read_all(int fd, const unsigned char **data, size_t *length);
+
+/* cgroup.c */
+bool enter_cgroup(const char *path); /* an existing one, in every hierarchy that has it */
+void leave_cgroup(void);
+
 /* address.c */
-#define SOCKETS "/run/containerd/s"
 /* The path of the socket that belongs to a namespace of one containerd and to an ID, "" for the server's. */
 bool socket_path(char path[108], const struct options *options, const char *id, const char *suffix);
 int listen_at(const char *path, int backlog); /* EADDRINUSE: a file is there */
