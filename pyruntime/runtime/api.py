@@ -164,9 +164,10 @@ class Runtime:
     def restore(self, container_id: str, bundle: str | os.PathLike[str], image_path: str | os.PathLike[str], *,
                 detach: bool = True, console_socket: str = "", pid_file: str = "", **options: Any) -> int:
         """Restore a container from a checkpoint. With ``detach``, return 0 when the container runs; its init is a child
-        of this process, which has to wait for it. Otherwise wait, delete the container and return its exit status.
-        ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest. Raises ConfigError, UsageError,
-        HostError, ContainerExists, StepError, HookError, CriuError; after an error nothing of the container is left."""
+        of this process (or of the option ``parent``), which has to wait for it. Otherwise wait, delete the container
+        and return its exit status. ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest. Raises
+        ConfigError, UsageError, HostError, ContainerExists, StepError, HookError, CriuError; after an error nothing of
+        the container is left."""
         from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore  # lazy: as in run
 
         return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(

@@ -66,7 +66,7 @@ TOML_TYPE = "runtimeoptions.v1.Options"
 TOML_OPTIONS = Table(type_url=(1, TEXT), config_path=(2, TEXT), config_body=(3, BYTES))
 CHECKPOINT_OPTIONS = Table(exit=(1, BOOL), open_tcp=(2, BOOL), external_unix=(3, BOOL), terminal=(4, BOOL),
                            file_locks=(5, BOOL), empty_namespaces=(6, Many(TEXT)), cgroups_mode=(7, TEXT),
-                           image_path=(8, TEXT), work_path=(9, TEXT))
+                           image_path=(8, TEXT), work_path=(9, TEXT), parent_path=(10, TEXT))
 
 # Events (api/events/task.proto), by topic: the name of the message and its fields.
 ENVELOPE = Table(timestamp=(1, TIMESTAMP), namespace=(2, TEXT), topic=(3, TEXT), event=(4, ANY))

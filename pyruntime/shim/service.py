@@ -110,8 +110,6 @@ class Service:
         task, values = call.task, call.values
         if values["id"] != task.id:
             raise CallError(UNIMPLEMENTED, f'"{values["id"]}" needs a shim of its own')
-        if values["checkpoint"]:
-            raise CallError(UNIMPLEMENTED, "a task cannot be created from a checkpoint yet")
         with task.changed:
             known = task.init
             if known and not call.again:
@@ -129,7 +127,10 @@ class Service:
                     self._remove(task)
                 task.save(init)
                 rootfs.mount(task.rootfs, values["rootfs"])
-                self._create(task, init, options)
+                if values["checkpoint"]:
+                    self._create_later(task, init, values["checkpoint"], options)
+                else:
+                    self._create(task, init, options)
             except BaseException as error:
                 try:
                     self._let_go(task, init)
@@ -142,7 +143,7 @@ class Service:
                 task.drop(init)
                 raise _failed("create", error) from None
             self._events.publish(task.link, "/tasks/create", container_id=task.id, bundle=task.bundle,
-                                 rootfs=values["rootfs"], pid=init.pid, checkpoint="", io={
+                                 rootfs=values["rootfs"], pid=init.pid, checkpoint=values["checkpoint"], io={
                                      name: values[name] for name in ("stdin", "stdout", "stderr", "terminal")})
             return {"pid": init.pid}
 
@@ -167,6 +168,33 @@ class Service:
             task.save(init)
             # Not before: if this server ends here, another one begins again.
             task.link.send(RELEASE, init.starting, flags=1)
+        finally:
+            _close(streams, ours)
+
+    def _create_later(self, task: Task, init: TaskProcess, checkpoint: str, options: dict[str, Any]) -> None:
+        """From a checkpoint, Start creates the container; until then it has no pid."""
+        init.checkpoint = {"image_path": checkpoint, "criu": options["criu_path"],
+                           "work_path": options["criu_work_path"] or f"{task.bundle}/criu-work"}
+        init.phase = CREATED
+        task.save(init)
+
+    def _restore(self, task: Task, init: TaskProcess) -> None:
+        task.runtime.delete(task.id, force=True)   # what another server has begun
+        streams, ours = self._open(task, init)
+        try:
+            task.runtime.restore(task.id, task.bundle, streams=() if init.terminal else streams.child,
+                                 parent=task.parent, console=ours[1] if ours else None, **init.checkpoint)
+            pid = task.runtime.state(task.id).pid
+            for end in ours[1:]:
+                end.close()   # nothing comes if the image has no terminal
+            self._hand_streams(task, init, streams, ours)
+            task.known(init, pid, start_time(pid))
+            task.save(init)
+            task.link.send(RELEASE, init.starting, flags=1)
+        except BaseException:
+            self._let_go(task, init)
+            end_loggers(init.loggers, patience=0)
+            raise
         finally:
             _close(streams, ours)
 
@@ -226,7 +254,13 @@ class Service:
             raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, init)} process")
         if init.end is not None and not call.again:
             raise CallError(FAILED_PRECONDITION, "cannot start a stopped process")
-        if not call.again or not self._init_has_begun(task, init):
+        if init.checkpoint:
+            try:
+                self._restore(task, init)
+            except PyruntimeError as error:
+                raise _failed("restore", error) from None
+            self._watch(task)
+        elif not call.again or not self._init_has_begun(task, init):
             self._watch(task)
             try:
                 task.runtime.start(task.id, keep=lambda fd: task.link.send(HOLD, init.connection, fds=[fd]))
@@ -369,7 +403,8 @@ class Service:
 
     def _delete_init(self, task: Task, init: TaskProcess) -> dict[str, Any]:
         task.runtime.delete(task.id, force=True)   # kills an init that waits for Start
-        self._await_end(task, init)
+        if init.pid:
+            self._await_end(task, init)
         for process in [process for process in task.processes.values() if process.exec_id]:
             self._release(task, process)
             task.drop(process)
@@ -463,11 +498,15 @@ class Service:
         _require(call, "checkpoint a {} container", "running", "paused")
         given = call.values["options"]
         options = messages.CHECKPOINT_OPTIONS.decode(given["value"] if given else b"")
-        extra = {"work_path": options["work_path"]} if options["work_path"] else {}
-        task.runtime.checkpoint(
-            task.id, options["image_path"] or call.values["path"], leave_running=not options["exit"],
-            tcp_established=options["open_tcp"], ext_unix_sk=options["external_unix"], shell_job=options["terminal"],
-            file_locks=options["file_locks"], **extra)
+        work = options["work_path"] or f"{task.bundle}/criu-work"
+        try:
+            task.runtime.checkpoint(
+                task.id, options["image_path"] or call.values["path"], leave_running=not options["exit"],
+                tcp_established=options["open_tcp"], ext_unix_sk=options["external_unix"],
+                shell_job=options["terminal"], file_locks=options["file_locks"], empty_ns=options["empty_namespaces"],
+                manage_cgroups_mode=options["cgroups_mode"], parent_path=options["parent_path"], work_path=work)
+        except PyruntimeError as error:
+            raise _failed("checkpoint", error) from None
         self._events.publish(task.link, "/tasks/checkpointed", container_id=task.id, checkpoint=call.values["path"])
         return {}
 
@@ -529,6 +568,8 @@ def _status(task: Task, process: TaskProcess) -> str:
     if process.finished:
         return "stopped"
     if process.phase == ADDED:
+        return "created"
+    if not process.pid:   # Start restores it
         return "created"
     try:
         status = task.runtime.state(task.id).status

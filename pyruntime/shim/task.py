@@ -41,7 +41,8 @@ class TaskProcess:
     ``status``, ``exited_at``   of a process that is finished
     """
 
-    FIELDS = ("key", "exec_id", "pid", "started", "phase", "terminal", "stdin", "stdout", "stderr", "spec", "loggers")
+    FIELDS = ("key", "exec_id", "pid", "started", "phase", "terminal", "stdin", "stdout", "stderr", "spec", "loggers",
+              "checkpoint")
 
     def __init__(self, bundle: str, **values: Any) -> None:
         self._bundle = bundle
@@ -56,6 +57,7 @@ class TaskProcess:
         self.stderr: str = ""
         self.spec: dict[str, Any] = {}   # of `exec`: the process object
         self.loggers: list[list[int]] = []
+        self.checkpoint: dict[str, str] = {}   # of an init that Start restores: options of Runtime.restore
         for name, value in values.items():
             if name in self.FIELDS:
                 setattr(self, name, value)
