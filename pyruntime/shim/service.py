@@ -182,8 +182,10 @@ class Service:
         task.runtime.delete(task.id, force=True)   # what another server has begun
         streams, ours = self._open(task, init)
         try:
-            task.runtime.restore(task.id, task.bundle, streams=() if init.terminal else streams.child,
-                                 parent=task.parent, console=ours[1] if ours else None, **init.checkpoint)
+            task.runtime.restore(
+                task.id, task.bundle, init.checkpoint["image_path"], work_path=init.checkpoint["work_path"],
+                criu=init.checkpoint["criu"], parent=task.parent, console=ours[1] if ours else None,
+                streams=() if init.terminal else streams.child)
             pid = task.runtime.state(task.id).pid
             for end in ours[1:]:
                 end.close()   # nothing comes if the image has no terminal

@@ -224,8 +224,8 @@ class Container:
 
     def create(self, **fields: Any) -> int:
         mount = {"type": "bind", "source": str(self.machine.path / "image"), "options": ["rbind", "rw"]}
-        pid: int = self.client.call("Create", id=self.name, bundle=str(self.bundle), rootfs=[mount],
-                                    terminal=self.terminal, **{"stdout": self.out.path, **fields})["pid"]
+        pid: int = self.client.call("Create", id=self.name, bundle=str(self.bundle), terminal=self.terminal, **{
+            "rootfs": [mount], "stdout": self.out.path, **fields})["pid"]
         return pid
 
     def call(self, method: str, **fields: Any) -> dict[str, Any]:
