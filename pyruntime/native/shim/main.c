@@ -1,4 +1,4 @@
-/* What containerd runs: `start` and `delete`; Python answers -v and -info (docs/decisions/0023-the-shim.md). */
+/* What containerd runs: `start`, `delete`, -v and -info (docs/decisions/0023-the-shim.md). */
 #define _GNU_SOURCE
 #include "shim.h"
 #include <errno.h>
@@ -159,14 +159,24 @@ static int start(struct options *options)
 /* --- delete ----------------------------------------------------------------------------------------------------------
  */
 
-static size_t put_number(unsigned char *out, int field, uint64_t number)
+static size_t put_head(unsigned char *out, int field, int wire_type, uint64_t number)
 {
 	size_t used = 0;
-	out[used++] = (unsigned char)(field << 3);
+	out[used++] = (unsigned char)(field << 3 | wire_type);
 	for (; number > 127; number >>= 7)
 		out[used++] = (unsigned char)(number | 128);
 	out[used++] = (unsigned char)number;
 	return used;
+}
+
+static size_t put_number(unsigned char *out, int field, uint64_t number)
+{
+	return put_head(out, field, 0, number);
+}
+
+size_t put_length(unsigned char *out, int field, uint64_t length)
+{
+	return put_head(out, field, 2, length);
 }
 
 static void respond(uint64_t pid)
@@ -257,10 +267,10 @@ int main(int argc, char **argv)
 	char directory[4096];
 	(void)argc;
 	const char *action = read_flags(argv, &options);
-	if (action && (!strcmp(action, "v") || !strcmp(action, "version") || !strcmp(action, "info"))) {
-		own_name();
-		return hand_over(argv, NULL); /* once in the life of a containerd: Python knows the features */
-	}
+	if (action && (!strcmp(action, "v") || !strcmp(action, "version")))
+		return print_version();
+	if (action && !strcmp(action, "info"))
+		return print_info();
 	if (!options.bundle)
 		options.bundle = getcwd(directory, sizeof directory);
 	options.address = plain(options.address);

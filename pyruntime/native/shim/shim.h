@@ -139,6 +139,13 @@ void quit(void);
 const char *read_parameters(struct options *options);
 bool read_all(int fd, const unsigned char **data, size_t *length);
 
+/* info.c: what -v and -info print; the exit status */
+int print_version(void);
+int print_info(void);
+
+/* main.c: the head of a protobuf field that has a length, 11 bytes at most; returns its size */
+size_t put_length(unsigned char *out, int field, uint64_t length);
+
 /* cgroup.c */
 bool enter_cgroup(const char *path); /* an existing one, in every hierarchy that has it */
 void leave_cgroup(void);
