@@ -120,7 +120,7 @@ class Runtime:
         request = self._request("", "", preserve_fds, detached=detach)
         return run(self.root, container_id, os.fspath(bundle), request, keep=keep, subreaper=False)
 
-    def exec(self, container_id: str, args: Sequence[str] = (), *, process: Mapping[str, Any] | None = None,
+    def exec(self, container_id: str, args: Sequence[str] = (), *, process: Mapping[str, Any] | bytes | None = None,
              cwd: str = "", env: Sequence[str] = (), user: str = "", gids: Sequence[int] = (),
              groups: Sequence[int] | None = None, terminal: bool = False,
              capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
@@ -133,10 +133,10 @@ class Runtime:
 
         ``args`` is the command and its arguments, and the options after it change what the container's own process has:
         ``gids`` are added to the container's supplementary groups, ``groups`` replaces them. Alternatively ``process``
-        is a whole process object (config.md#process). ``console``, ``streams`` and ``parent`` are as for `create`;
-        ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`. Signals are
-        forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third SIGINT or
-        SIGTERM raises Interrupted.
+        is a whole process object (config.md#process), or its JSON text. ``console``, ``streams`` and ``parent`` are as
+        for `create`; ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`.
+        Signals are forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third
+        SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
         from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.lifecycle.events import OomCounter
 
+# These wait for nothing: what another thread would cost is more than they do.
+_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "CloseIO"}
 SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
 
 
@@ -211,8 +213,12 @@ class ShimServer:
         except CallError as error:
             self._respond(task, packet.number, error=error)
         else:
-            self._workers.run(lambda: self._working(
-                request["method"], task, lambda: self._answer(request["method"], call, packet.number)))
+            method = request["method"]
+            if method in _AT_ONCE:
+                self._answer(method, call, packet.number)
+            else:
+                self._workers.run(lambda: self._working(
+                    method, task, lambda: self._answer(method, call, packet.number)))
 
     def _answer(self, method: str, call: Call, number: int) -> None:
         """Carry out a request. Nothing that goes wrong may leave it without an answer."""

@@ -21,7 +21,7 @@ from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, ope
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
 from pyruntime.system import sockets
 from pyruntime.system.files import read
-from pyruntime.system.json import decode
+from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import send_signal, start_time
 
 TYPE_CHECKING = False
@@ -74,6 +74,7 @@ class Call:
         self.task = task
         self.values = values
         self.again = again
+        self.started: TaskProcess | None = None   # by this call
         self.last = False   # whether the monitor is to end when the answer is sent
 
     def process(self) -> TaskProcess:
@@ -206,7 +207,7 @@ class Service:
         task.link.send(RELEASE, process.key, flags=1)
         # The client would take the end of this server for the end of the process, and close its FIFOs.
         streams = open_streams(target, {"CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": self._namespace},
-                               lambda path, reading: task.parent.hold_open(path, process.starting, reading=reading))
+                               lambda fifos: task.parent.hold_open(fifos, process.starting))
         process.loggers = streams.loggers
         return streams, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM) if process.terminal else ()
 
@@ -306,7 +307,7 @@ class Service:
         task.save(process)
         for key in (process.connection, process.starting):
             task.link.send(RELEASE, key, flags=1)
-        self.settle(task, process)   # which has waited for its start
+        call.started = process
         return {"pid": process.pid}
 
     def _has_begun(self, task: Task, process: TaskProcess) -> bool:
@@ -333,7 +334,7 @@ class Service:
             task.save(process)
 
         try:
-            task.runtime.exec(task.id, process=process.spec, detach=True, console=ours[1] if ours else None,
+            task.runtime.exec(task.id, process=process.spec.encode(), detach=True, console=ours[1] if ours else None,
                               streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid,
                               keep=lambda fd: task.link.send(HOLD, process.connection, fds=[fd]))
         finally:
@@ -351,12 +352,8 @@ class Service:
                 if call.again:
                     return {}
                 raise CallError(ALREADY_EXISTS, f"id {exec_id}: already exists")
-            spec = decode((values["spec"] or {"value": b""})["value"], "process")
-            if not isinstance(spec, dict):
-                raise UsageError("the process of exec is not a JSON object")
-            spec["terminal"] = values["terminal"]   # the request overrides the document
             process = task.processes[exec_id] = TaskProcess(
-                task.bundle, exec_id=exec_id, spec=spec,
+                task.bundle, exec_id=exec_id, spec=_process_document(values),
                 **{name: values[name] for name in ("terminal", "stdin", "stdout", "stderr")})
         task.save(process)
         self._events.publish(task.link, "/tasks/exec-added", container_id=task.id, exec_id=exec_id)
@@ -562,8 +559,21 @@ class Service:
 
     def after(self, call: Call) -> None:
         """Called when the answer is on its way."""
+        if call.started:
+            self.settle(call.task, call.started)   # it may have ended meanwhile
         if call.last:
             call.task.link.send(QUIT, 0)
+
+
+def _process_document(values: dict[str, Any]) -> str:
+    """The process object of an Exec, whose field ``terminal`` overrides that of the document."""
+    text: bytes = (values["spec"] or {"value": b""})["value"]
+    document = decode(text, "process")
+    if not isinstance(document, dict):
+        raise UsageError("the process of exec is not a JSON object")
+    if bool(document.get("terminal")) != values["terminal"]:
+        return encode({**document, "terminal": values["terminal"]})
+    return text.decode()
 
 
 def _status(task: Task, process: TaskProcess) -> str:

@@ -55,7 +55,7 @@ class TaskProcess:
         self.stdin: str = ""
         self.stdout: str = ""
         self.stderr: str = ""
-        self.spec: dict[str, Any] = {}   # of `exec`: the process object
+        self.spec: str = ""     # of `exec`: the process object, JSON
         self.loggers: list[list[int]] = []
         self.checkpoint: dict[str, str] = {}   # of an init that Start restores: options of Runtime.restore
         for name, value in values.items():

@@ -307,7 +307,7 @@ class Launch:
         self.init = pid
         self.debug(f"child process in init(): {pid}")
         self.started()
-        self.parent.wait(self.stub)
+        self.parent.let_end(self.stub)
         self.stub = 0
 
     def _last_words(self) -> str:

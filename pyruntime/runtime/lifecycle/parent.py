@@ -36,5 +36,9 @@ class Parent:
         Raises ChildProcessError if there is none."""
         return os.waitpid(pid, 0)[1]
 
+    def let_end(self, pid: int) -> None:
+        """Wait for a process that is about to end by itself, and whose wait status is of no interest."""
+        self.wait(pid)
+
 
 THIS_PROCESS = Parent()
