@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HEAD = struct.Struct("=IBBHQ")    # struct head: length, kind, descriptors, flags, number
 EXIT = struct.Struct("=QQqii")    # struct exit: serial, key, time, pid, wait status
 (HELLO, EXITED, EVENT, READY, REQUEST, SPAWNED, CLOSED) = b"HXERQSC"
-(SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, QUIT, OPEN) = b"sqfbdhtwcrzo"
+(SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, OPEN) = b"sqfbdhtwcro"
 _LARGEST = 64 << 20
 _CHUNK = 1 << 16
 

@@ -188,6 +188,7 @@ class ShimServer:
             self._publisher.again(task.link, packet.number, packet.payload)
         elif packet.kind == protocol.READY:
             task.parent.forget_strangers()
+            task.begin()
             if task.init and task.init.end is None:
                 self._workers.run(lambda: self._watch(task))
 
@@ -208,6 +209,8 @@ class ShimServer:
             if request["service"] not in SERVICES or kinds is None:
                 raise CallError(UNIMPLEMENTED, f'unknown service or method: {request["service"]}/{request["method"]}')
             call = Call(task, kinds[0].decode(request["payload"]), again=bool(packet.flags & 1))
+            if call.again and request["method"] in ("Create", "Start"):
+                call.expect()
         except Malformed as error:
             self._respond(task, packet.number, error=CallError(INVALID, f"malformed request: {error}"))
         except CallError as error:
@@ -230,16 +233,18 @@ class ShimServer:
                     "exit_status": process.status, "exited_at": messages.moment(process.exited_at)})))
                 return
             fields = getattr(self._service, method.lower())(call)
-            self._respond(call.task, number, table.encode(fields))
-            self._service.after(call)
+            self._respond(call.task, number, table.encode(fields), last=call.last)
         except Exception as error:
             if not isinstance(error, (CallError, PyruntimeError)):
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
             self._respond(call.task, number, error=call_error(error))
+        self._service.after(call)
 
-    def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None) -> None:
+    def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None, *,
+                 last: bool = False) -> None:
         status = {"code": error.code, "message": str(error)} if error else None
-        task.link.send(protocol.RESPONSE, number, messages.RESPONSE.encode({"status": status, "payload": payload}))
+        task.link.send(protocol.RESPONSE, number, messages.RESPONSE.encode({"status": status, "payload": payload}),
+                       flags=int(last))
 
     def _working(self, what: str, task: Task, job: Any) -> None:
         thread = threading.get_ident()

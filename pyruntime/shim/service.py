@@ -14,7 +14,7 @@ from errno import EACCES, ENOENT, ENOTDIR
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.shim import messages, rootfs
-from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, QUIT, RELEASE, RESIZE, TERMINAL
+from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
 from pyruntime.shim.options import read_options
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
@@ -75,7 +75,14 @@ class Call:
         self.values = values
         self.again = again
         self.started: TaskProcess | None = None   # by this call
+        self.deleted: TaskProcess | None = None
         self.last = False   # whether the monitor is to end when the answer is sent
+
+    def expect(self) -> None:
+        """Called for a repeated Create or Start, before anything else: the process is announced by it."""
+        process = self.task.processes.get(self.values.get("exec_id", ""))
+        if process:
+            process.expected = True
 
     def process(self) -> TaskProcess:
         """The process that the request names. Raises CallError."""
@@ -116,7 +123,7 @@ class Service:
             if known and not call.again:
                 raise CallError(ALREADY_EXISTS, f"container {task.id}: already exists")
             if known and known.phase != ADDED:
-                return {"pid": known.pid}
+                return self._created_before(call, known)
             init = task.processes[""] = TaskProcess(
                 task.bundle, terminal=values["terminal"], stdin=values["stdin"], stdout=values["stdout"],
                 stderr=values["stderr"], **({"key": known.key} if known else {}))
@@ -143,10 +150,25 @@ class Service:
                 end_loggers(init.loggers, patience=0)
                 task.drop(init)
                 raise _failed("create", error) from None
-            self._events.publish(task.link, "/tasks/create", container_id=task.id, bundle=task.bundle,
-                                 rootfs=values["rootfs"], pid=init.pid, checkpoint=values["checkpoint"], io={
-                                     name: values[name] for name in ("stdin", "stdout", "stderr", "terminal")})
+            self._announce(task, init, values)
+            self._expected(call, init)
             return {"pid": init.pid}
+
+    def _created_before(self, call: Call, init: TaskProcess) -> dict[str, Any]:
+        """Another server has created it: what it may not have done is done again."""
+        call.task.link.send(RELEASE, init.starting, flags=1)
+        self._announce(call.task, init, call.values)
+        self._expected(call, init)
+        return {"pid": init.pid}
+
+    def _expected(self, call: Call, process: TaskProcess) -> None:
+        process.expected = False
+        call.started = process
+
+    def _announce(self, task: Task, init: TaskProcess, values: dict[str, Any]) -> None:
+        self._events.publish(task.link, "/tasks/create", container_id=task.id, bundle=task.bundle,
+                             rootfs=values["rootfs"], pid=init.pid, checkpoint=values["checkpoint"], io={
+                                 name: values[name] for name in ("stdin", "stdout", "stderr", "terminal")})
 
     def _options(self, task: Task, given: dict[str, Any] | None) -> dict[str, Any]:
         options = read_options(given)
@@ -245,25 +267,27 @@ class Service:
         """Start: init, or a process that was added by Exec."""
         process = call.process()
         with process.lock:
-            if process.exec_id:
-                return self._start_exec(call, process)
-            return self._start_init(call, process)
+            try:
+                return self._start_exec(call, process) if process.exec_id else self._start_init(call, process)
+            finally:
+                self._expected(call, process)
 
     def _start_init(self, call: Call, init: TaskProcess) -> dict[str, Any]:
         task = call.task
         if init.phase == STARTED:
             if call.again:
+                self._let_start(task, init)
                 return {"pid": init.pid}
             raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, init)} process")
         if init.end is not None and not call.again:
             raise CallError(FAILED_PRECONDITION, "cannot start a stopped process")
-        if init.checkpoint:
+        if init.checkpoint and not (call.again and init.pid):
             try:
                 self._restore(task, init)
             except PyruntimeError as error:
                 raise _failed("restore", error) from None
             self._watch(task)
-        elif not call.again or not self._init_has_begun(task, init):
+        elif not init.checkpoint and not (call.again and self._init_has_begun(task, init)):
             self._watch(task)
             try:
                 task.runtime.start(task.id, keep=lambda fd: task.link.send(HOLD, init.connection, fds=[fd]))
@@ -275,6 +299,12 @@ class Service:
         init.phase = STARTED
         task.save(init)
         return {"pid": init.pid}
+
+    @staticmethod
+    def _let_start(task: Task, process: TaskProcess) -> None:
+        """The process has started: the monitor need not hold what was for the case that this server ends before."""
+        for key in (process.connection, process.starting):
+            task.link.send(RELEASE, key, flags=1)
 
     def _init_has_begun(self, task: Task, init: TaskProcess) -> bool:
         """Whether a server that was killed has asked init to start the program; then wait until it is executed."""
@@ -288,6 +318,7 @@ class Service:
     def _start_exec(self, call: Call, process: TaskProcess) -> dict[str, Any]:
         task, init = call.task, call.init()
         if process.phase == STARTED and call.again:
+            self._let_start(task, process)
             return {"pid": process.pid}
         if process.phase != ADDED or process.finished:
             raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, process)} process")
@@ -305,9 +336,7 @@ class Service:
                              pid=process.pid)
         process.phase = STARTED
         task.save(process)
-        for key in (process.connection, process.starting):
-            task.link.send(RELEASE, key, flags=1)
-        call.started = process
+        self._let_start(task, process)
         return {"pid": process.pid}
 
     def _has_begun(self, task: Task, process: TaskProcess) -> bool:
@@ -349,13 +378,13 @@ class Service:
             raise CallError(INVALID, f'"{exec_id}" is not a valid exec ID')
         with task.changed:
             if exec_id in task.processes:
-                if call.again:
-                    return {}
-                raise CallError(ALREADY_EXISTS, f"id {exec_id}: already exists")
-            process = task.processes[exec_id] = TaskProcess(
-                task.bundle, exec_id=exec_id, spec=_process_document(values),
-                **{name: values[name] for name in ("terminal", "stdin", "stdout", "stderr")})
-        task.save(process)
+                if not call.again:   # otherwise only the event may be missing
+                    raise CallError(ALREADY_EXISTS, f"id {exec_id}: already exists")
+            else:
+                process = TaskProcess(task.bundle, exec_id=exec_id, spec=_process_document(values), **{
+                    name: values[name] for name in ("terminal", "stdin", "stdout", "stderr")})
+                task.save(process)
+                task.processes[exec_id] = process
         self._events.publish(task.link, "/tasks/exec-added", container_id=task.id, exec_id=exec_id)
         return {}
 
@@ -365,7 +394,7 @@ class Service:
         """Announce the end of a process: after its start, and the end of init after those of all others."""
         with process.lock:   # held by a start in progress
             end = process.end
-            if end is None or process.finished or (process.exec_id and process.phase == ADDED):
+            if end is None or process.finished or process.expected or (process.exec_id and process.phase == ADDED):
                 return
             if not process.exec_id:
                 self._end_others(task)
@@ -388,19 +417,26 @@ class Service:
 
     def delete(self, call: Call) -> dict[str, Any]:
         """Delete: of init, the container too."""
-        task, process = call.task, call.process()
+        task = call.task
+        before = task.deleted.get(call.values["exec_id"]) if call.again else None
+        if before and call.values["exec_id"] not in task.processes:
+            return _deleted(before)
+        process = call.process()
         with process.lock:
             if process.pid and process.end is None and not process.finished and process.phase != CREATED:
                 raise CallError(FAILED_PRECONDITION, f"cannot delete a {_status(task, process)} process")
             if not process.exec_id:
-                return self._delete_init(task, process)
+                self._delete_init(task, process)
+                call.deleted = process
+                return _deleted(process)
         if process.pid and not process.finished:
             self._await_end(task, process)
         self._release(task, process)
-        task.drop(process)
+        task.delete(process)
+        call.deleted = process
         return _deleted(process)
 
-    def _delete_init(self, task: Task, init: TaskProcess) -> dict[str, Any]:
+    def _delete_init(self, task: Task, init: TaskProcess) -> None:
         task.runtime.delete(task.id, force=True)   # kills an init that waits for Start
         if init.pid:
             self._await_end(task, init)
@@ -412,8 +448,7 @@ class Service:
         self._events.publish(task.link, "/tasks/delete", container_id=task.id, pid=init.pid, exit_status=init.status,
                              exited_at=messages.moment(init.exited_at))
         task.unmark()
-        task.drop(init)
-        return _deleted(init)
+        task.delete(init)
 
     def _await_end(self, task: Task, process: TaskProcess) -> None:
         """Its exit is announced before it is deleted."""
@@ -558,11 +593,11 @@ class Service:
         return {}
 
     def after(self, call: Call) -> None:
-        """Called when the answer is on its way."""
+        """Called when the answer is on its way, also that it has failed."""
+        if call.deleted:
+            call.task.answered(call.deleted)
         if call.started:
             self.settle(call.task, call.started)   # it may have ended meanwhile
-        if call.last:
-            call.task.link.send(QUIT, 0)
 
 
 def _process_document(values: dict[str, Any]) -> str:

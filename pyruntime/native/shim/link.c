@@ -163,8 +163,8 @@ static void connect_link(void)
 	link_send(HELLO, 0, (uint64_t)getpid(), hello, length);
 	tell_exits();
 	tell_events();
-	link_send(READY, 0, 0, NULL, 0);
 	repeat_requests();
+	link_send(READY, 0, 0, NULL, 0);
 }
 
 int link_patience(void)
@@ -227,6 +227,8 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 		break;
 	case RESPONSE:
 		answer(head->number, payload, head->length);
+		if (head->flags & 1)
+			quit();
 		break;
 	case FORGET:
 		forget_exit(head->number);
@@ -261,9 +263,6 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 			abandon(head->number);
 		else
 			release(head->number);
-		break;
-	case QUIT:
-		quit();
 		break;
 	}
 	for (int i = 0; i < head->fds && !used; i++)

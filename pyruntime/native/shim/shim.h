@@ -60,7 +60,7 @@ enum kind {
 			    (uint16_t), and the words of the command line, each with a NUL */
 	OPEN = 'o',      /* as HOLD, for a FIFO that we open ourselves; flags 1: for reading; payload: the key, and the
 			    path with a NUL; number: that of the answer, SPAWNED with 1 or a negative errno */
-	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response */
+	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response; flags 1: end after it */
 	FORGET = 'f',    /* number: the exit to forget */
 	BIND = 'b',      /* number: an exit; payload: the key of its process (uint64_t): a server has dealt with it */
 	CONFIRMED = 'd', /* number: the event, which containerd has */
@@ -71,7 +71,6 @@ enum kind {
 	CLOSE_STDIN = 'c', /* number: key */
 	RELEASE = 'r', /* number: key; close everything that is held, once the terminal's output is copied; flags 1: at
 			  once, and without an answer */
-	QUIT = 'z',
 };
 
 void link_begin(const struct options *options, const char *server);
