@@ -113,6 +113,16 @@ class MonitorParent(Parent):
         self._answers: dict[int, SimpleQueue[int]] = {}
         self._last = 0
 
+    _copy = -1   # of the stub's program, sealed; for all containers of this server
+    _copying = threading.Lock()
+
+    def program(self, make: Callable[[], int]) -> int:
+        """As Parent.program: one copy serves all. A server that is older than the installed stub has its own."""
+        with self._copying:
+            if MonitorParent._copy < 0:
+                MonitorParent._copy = make()
+            return os.dup(MonitorParent._copy)
+
     def spawn(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]]) -> int:
         """As Parent.spawn."""
         targets = [target for _, target in descriptors]

@@ -233,7 +233,7 @@ class Launch:
         self.encoded = encode(self.plan.steps, faults.for_stub(self.plan.steps))
         ours, theirs = channel.pair()
         self._control = ours
-        image = program()
+        image = self.parent.program(program)
         plan = sealed("plan", self.encoded)
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
