@@ -17,6 +17,9 @@ struct text {
 	size_t length;
 };
 
+/* Its data is no null pointer, which the functions of string.h do not take. */
+static const struct text none = {(const unsigned char *)"", 0};
+
 static bool read_varint(struct text *rest, uint64_t *number)
 {
 	*number = 0;
@@ -65,7 +68,7 @@ static bool next_field(struct text *rest, uint64_t *field, struct text *value)
 
 static struct text field_of(struct text message, uint64_t wanted)
 {
-	struct text value, found = {NULL, 0};
+	struct text value, found = none;
 	uint64_t field;
 	while (next_field(&message, &field, &value))
 		if (field == wanted)
@@ -108,14 +111,14 @@ static struct text setting(struct text body, const char *name)
 		if (close)
 			return (struct text){(const unsigned char *)line + 1, (size_t)(close - line - 1)};
 	}
-	return (struct text){NULL, 0};
+	return none;
 }
 
 /* Of the options only what concerns this program; the server reads the others from Create. */
 static bool read_options(struct options *options, struct text any)
 {
-	struct text type = field_of(any, 1), value = field_of(any, 2), server = {NULL, 0}, cgroup = {NULL, 0};
-	const unsigned char *slash = memrchr(type.data ? type.data : (const unsigned char *)"", '/', type.length);
+	struct text type = field_of(any, 1), value = field_of(any, 2), server = none, cgroup = none;
+	const unsigned char *slash = memrchr(type.data, '/', type.length);
 	if (slash)
 		type = (struct text){slash + 1, type.length - (size_t)(slash + 1 - type.data)};
 	if (is(type, "containerd.runc.v1.Options")) {
@@ -141,9 +144,11 @@ static bool read_annotation(const struct options *options, const char *name, cha
 	if (!join(path, sizeof path, (const char *[]){options->bundle, "/config.json", NULL}))
 		return false;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct text text = {NULL, 0};
+	const unsigned char *content = NULL;
+	struct text text;
 	bool found = false;
-	if (fd >= 0 && read_all(fd, &text.data, &text.length)) {
+	if (fd >= 0 && read_all(fd, &content, &text.length)) {
+		text.data = content;
 		int length = snprintf(quoted, sizeof quoted, "\"%s\"", name);
 		const unsigned char *at = memmem(text.data, text.length, quoted, (size_t)length);
 		const unsigned char *end = text.data + text.length;
@@ -156,7 +161,7 @@ static bool read_annotation(const struct options *options, const char *name, cha
 	}
 	if (fd >= 0)
 		close(fd);
-	free((void *)(uintptr_t)text.data);
+	free((void *)(uintptr_t)content);
 	return found;
 }
 
@@ -180,7 +185,7 @@ bool read_all(int fd, const unsigned char **data, size_t *length)
 
 const char *read_parameters(struct options *options)
 {
-	struct text message = {NULL, 0}, rest, value;
+	struct text message = none, rest, value;
 	uint64_t field;
 	if (!read_all(STDIN_FILENO, &message.data, &message.length))
 		return "it cannot be read, or is longer than 10 MiB";

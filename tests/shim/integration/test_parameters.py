@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,27 @@ def test_an_unknown_server(machine: Machine) -> None:
     done = ran(machine.room.words(*machine.words("unknown", machine.path / "unknown"), "start"),
                input=messages.ANY.encode(toml('Server = "galaxy"')), env=machine.environment)
     assert done.returncode == 1 and b"Server is not namespace, pod or container" in done.stderr
+
+
+def test_bytes_that_are_no_message(machine: Machine) -> None:
+    """`start` takes what it can read, and never more."""
+    chance = random.Random(3)
+    whole = _PARAMETERS.encode({
+        "instance_id": "fuzz", "namespace": machine.namespace, "log_level": -4,
+        "extensions": [{"any": toml('ShimCgroup = "\nServer = "pod\n')},
+                       {"any": runc_options(root="/x", io_uid=1 << 31)}]})
+    (machine.path / "fuzz").mkdir()
+    for turn in range(40):
+        data = bytearray(whole)
+        for _ in range(chance.randrange(4)):
+            data[chance.randrange(len(data))] = chance.choice([0, 1, 10, 127, 128, 255, chance.randrange(256)])
+        done = ran(machine.room.words(*machine.words("fuzz", machine.path / "fuzz"), "start"),
+                   input=bytes(data[:len(data) if turn % 2 else chance.randrange(len(data))]), env=machine.environment)
+        assert done.returncode in (0, 1) and bool(done.stdout) == (done.returncode == 0), done
+        if done.returncode == 0:
+            client = machine.client(machine.room.seen(done.stdout.decode().removeprefix("unix://")))
+            client.call("Shutdown", id="fuzz")
+            until(lambda: "fuzz" not in machine.monitors())
 
 
 @pytest.mark.parametrize(("options", "text"), [
