@@ -87,6 +87,7 @@ generate:  ## regenerate the C headers of plans, config/_shape.py and the golden
 	$(PY) -m pyruntime.runtime.plan.generate > $(STUB)/steps.h
 	$(PY) -m pyruntime.runtime.cli.front > $(NATIVE)/front/life.h
 	$(PY) -m pyruntime.runtime.config.generate
+	$(PY) -m pyruntime.shim.features > $(NATIVE)/shim/features.h
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
 

@@ -120,7 +120,7 @@ class Runtime:
         request = self._request("", "", preserve_fds, detached=detach)
         return run(self.root, container_id, os.fspath(bundle), request, keep=keep, subreaper=False)
 
-    def exec(self, container_id: str, args: Sequence[str] = (), *, process: Mapping[str, Any] | None = None,
+    def exec(self, container_id: str, args: Sequence[str] = (), *, process: Mapping[str, Any] | bytes | None = None,
              cwd: str = "", env: Sequence[str] = (), user: str = "", gids: Sequence[int] = (),
              groups: Sequence[int] | None = None, terminal: bool = False,
              capabilities: Sequence[str] = (), no_new_privs: bool | None = None, cgroup: Sequence[str] = (),
@@ -133,10 +133,10 @@ class Runtime:
 
         ``args`` is the command and its arguments, and the options after it change what the container's own process has:
         ``gids`` are added to the container's supplementary groups, ``groups`` replaces them. Alternatively ``process``
-        is a whole process object (config.md#process). ``console``, ``streams`` and ``parent`` are as for `create`;
-        ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`. Signals are
-        forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third SIGINT or
-        SIGTERM raises Interrupted.
+        is a whole process object (config.md#process), or its JSON text. ``console``, ``streams`` and ``parent`` are as
+        for `create`; ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`.
+        Signals are forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third
+        SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
         from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run
@@ -164,9 +164,10 @@ class Runtime:
     def restore(self, container_id: str, bundle: str | os.PathLike[str], image_path: str | os.PathLike[str], *,
                 detach: bool = True, console_socket: str = "", pid_file: str = "", **options: Any) -> int:
         """Restore a container from a checkpoint. With ``detach``, return 0 when the container runs; its init is a child
-        of this process, which has to wait for it. Otherwise wait, delete the container and return its exit status.
-        ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest. Raises ConfigError, UsageError,
-        HostError, ContainerExists, StepError, HookError, CriuError; after an error nothing of the container is left."""
+        of this process (or of the option ``parent``), which has to wait for it. Otherwise wait, delete the container
+        and return its exit status. ``options`` are those of pyruntime.runtime.lifecycle.restore.RestoreRequest. Raises
+        ConfigError, UsageError, HostError, ContainerExists, StepError, HookError, CriuError; after an error nothing of
+        the container is left."""
         from pyruntime.runtime.lifecycle.restore import RestoreRequest, restore  # lazy: as in run
 
         return restore(self.root, container_id, os.fspath(bundle), RestoreRequest(

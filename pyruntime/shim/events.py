@@ -111,7 +111,8 @@ class Publisher:
     def _call(self, payload: bytes) -> None:
         if self._connection is None:
             sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-            sock.settimeout(_TIMEOUT)
+            for direction in (_socket.SO_RCVTIMEO, _socket.SO_SNDTIMEO):   # settimeout would poll before each call
+                sock.setsockopt(_socket.SOL_SOCKET, direction, struct.pack("@ll", int(_TIMEOUT), 0))
             try:
                 sock.connect(self._address)
             except BaseException:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HEAD = struct.Struct("=IBBHQ")    # struct head: length, kind, descriptors, flags, number
 EXIT = struct.Struct("=QQqii")    # struct exit: serial, key, time, pid, wait status
 (HELLO, EXITED, EVENT, READY, REQUEST, SPAWNED, CLOSED) = b"HXERQSC"
-(SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, QUIT, OPEN) = b"sqfbdhtwcrzo"
+(SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, OPEN) = b"sqfbdhtwcro"
 _LARGEST = 64 << 20
 _CHUNK = 1 << 16
 
@@ -91,7 +91,8 @@ class MonitorLink:
                     rights = struct.pack(f"={len(fds)}i", *fds)
                     sent = self.connection.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
                     data = data[sent:]
-                self.connection.sendall(data)
+                if data:
+                    self.connection.sendall(data)
             except OSError:
                 self.broken = True
 
@@ -108,21 +109,44 @@ class MonitorParent(Parent):
         self._changed = threading.Condition()
         self._unclaimed: dict[int, ProcessExit] = {}
         self._claimed: dict[int, ProcessExit] = {}   # the last of each pid
+        self._ending: set[int] = set()   # processes whose exit nobody waits for
         self._answers: dict[int, SimpleQueue[int]] = {}
         self._last = 0
+
+    _copy = -1   # of the stub's program, sealed; for all containers of this server
+    _copying = threading.Lock()
+
+    def program(self, make: Callable[[], int]) -> int:
+        """As Parent.program: one copy serves all. A server that is older than the installed stub has its own."""
+        with self._copying:
+            if MonitorParent._copy < 0:
+                MonitorParent._copy = make()
+            return os.dup(MonitorParent._copy)
 
     def spawn(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]]) -> int:
         """As Parent.spawn."""
         targets = [target for _, target in descriptors]
         payload = struct.pack(f"={len(targets)}H", *targets) + b"".join(word.encode() + b"\0" for word in words)
-        return self._ask(SPAWN, payload, len(targets), [program, *(fd for fd, _ in descriptors)])
+        pid = self._ask(SPAWN, payload, len(targets), [program, *(fd for fd, _ in descriptors)]).get()
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        return self._known(pid)
 
-    def hold_open(self, path: str, key: int, *, reading: bool) -> None:
-        """Let the monitor open a FIFO, without waiting for its other end, and hold it under a key. Raises OSError."""
-        self._ask(OPEN, struct.pack("=Q", key) + os.fsencode(path) + b"\0", int(reading))
+    def hold_open(self, fifos: Sequence[tuple[str, bool]], key: int) -> list[int]:
+        """Let the monitor open FIFOs (path, whether for reading), without waiting for their other ends, and hold them
+        under a key. Returns an errno for each, or 0. Raises PyruntimeError if the monitor has ended."""
+        answers = [self._ask(OPEN, struct.pack("=Q", key) + os.fsencode(path) + b"\0", int(reading))
+                   for path, reading in fifos]
+        return [max(-self._known(answer.get()), 0) for answer in answers]
 
-    def _ask(self, kind: int, payload: bytes, flags: int, fds: Sequence[int] = ()) -> int:
-        """Send a packet and wait for the answer. Raises OSError, and PyruntimeError if the monitor has ended."""
+    @staticmethod
+    def _known(number: int) -> int:
+        if number == 0:
+            raise PyruntimeError("the monitor of the container has ended")
+        return number
+
+    def _ask(self, kind: int, payload: bytes, flags: int, fds: Sequence[int] = ()) -> SimpleQueue[int]:
+        """Send a packet. The answer is a positive number, a negative errno, or 0 if the monitor has ended."""
         answer: SimpleQueue[int] = SimpleQueue()
         with self._changed:
             self._last += 1
@@ -131,12 +155,7 @@ class MonitorParent(Parent):
         self._link.send(kind, token, payload, flags=flags, fds=fds)
         if self._link.broken:
             self.lost()
-        number = answer.get()
-        if number < 0:
-            raise OSError(-number, os.strerror(-number))
-        if number == 0:
-            raise PyruntimeError("the monitor of the container has ended")
-        return number
+        return answer
 
     def spawned(self, token: int, payload: bytes) -> None:
         """The monitor's answer to `spawn` or `hold_open`."""
@@ -158,10 +177,22 @@ class MonitorParent(Parent):
                 return end.wait_status
             return self._claimed[pid].wait_status
 
+    def let_end(self, pid: int) -> None:
+        """As Parent.let_end: without a wait for the monitor."""
+        with self._changed:
+            end = self._unclaimed.pop(pid, None)
+            if end is None:
+                self._ending.add(pid)
+        if end:
+            self._link.send(FORGET, end.serial)
+
     def exited(self, end: ProcessExit) -> None:
         """A process has ended."""
         with self._changed:
-            if self._claim(end):
+            if end.pid in self._ending:
+                self._ending.remove(end.pid)
+                self._link.send(FORGET, end.serial)
+            elif self._claim(end):
                 self._claimed[end.pid] = end
             else:
                 self._unclaimed[end.pid] = end

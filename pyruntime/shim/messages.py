@@ -59,10 +59,14 @@ METHODS = {
 # Options of `create` (api/types/runc/options/oci.proto) and of `checkpoint`.
 OPTIONS_TYPE = "containerd.runc.v1.Options"
 OPTIONS = Table(no_pivot_root=(1, BOOL), no_new_keyring=(2, BOOL), shim_cgroup=(3, TEXT), io_uid=(4, UNSIGNED),
-                io_gid=(5, UNSIGNED), binary_name=(6, TEXT), root=(7, TEXT), systemd_cgroup=(9, BOOL))
+                io_gid=(5, UNSIGNED), binary_name=(6, TEXT), root=(7, TEXT), criu_path=(8, TEXT),
+                systemd_cgroup=(9, BOOL), criu_image_path=(10, TEXT), criu_work_path=(11, TEXT))
+# What CRI sends to runtimes of other types (api/types/runtimeoptions/v1/api.proto): TOML, with runc's names.
+TOML_TYPE = "runtimeoptions.v1.Options"
+TOML_OPTIONS = Table(type_url=(1, TEXT), config_path=(2, TEXT), config_body=(3, BYTES))
 CHECKPOINT_OPTIONS = Table(exit=(1, BOOL), open_tcp=(2, BOOL), external_unix=(3, BOOL), terminal=(4, BOOL),
                            file_locks=(5, BOOL), empty_namespaces=(6, Many(TEXT)), cgroups_mode=(7, TEXT),
-                           image_path=(8, TEXT), work_path=(9, TEXT))
+                           image_path=(8, TEXT), work_path=(9, TEXT), parent_path=(10, TEXT))
 
 # Events (api/events/task.proto), by topic: the name of the message and its fields.
 ENVELOPE = Table(timestamp=(1, TIMESTAMP), namespace=(2, TEXT), topic=(3, TEXT), event=(4, ANY))

@@ -41,12 +41,14 @@ class Table:
         self._fields = [(name, number, kind.kind if isinstance(kind, Many) else kind, isinstance(kind, Many))
                         for name, (number, kind) in fields.items()]
         self._by_number = {number: (name, kind, many) for name, number, kind, many in self._fields}
+        self._names = frozenset(fields)
+        self._missing = {name: _MISSING.get(kind) for name, _, kind, many in self._fields if not many}
+        self._repeated = [name for name, _, _, many in self._fields if many]
 
     def encode(self, values: dict[str, Any]) -> bytes:
         """The bytes of a message. Fields may be left out; a field that the table does not have raises KeyError."""
-        unknown = values.keys() - {name for name, *_ in self._fields}
-        if unknown:
-            raise KeyError(*unknown)
+        if not self._names.issuperset(values):
+            raise KeyError(*(values.keys() - self._names))
         out = bytearray()
         for name, number, kind, many in self._fields:
             value = values.get(name)
@@ -60,10 +62,16 @@ class Table:
     def decode(self, data: bytes) -> dict[str, Any]:
         """The message with all its fields: "", b"", 0, False, [] or None for those that are missing. Raises
         Malformed."""
-        values: dict[str, Any] = {name: [] if many else _MISSING.get(kind) for name, _, kind, many in self._fields}
-        at = 0
-        while at < len(data):
-            tag, at = _varint(data, at)
+        values: dict[str, Any] = self._missing.copy()
+        for name in self._repeated:
+            values[name] = []
+        at, length_of_all = 0, len(data)
+        while at < length_of_all:
+            tag = data[at]   # most numbers have one byte
+            if tag < 128:
+                at += 1
+            else:
+                tag, at = _varint(data, at)
             wire = tag & 7
             if tag >> 3 == 0:
                 raise Malformed("field number 0")
@@ -71,13 +79,16 @@ class Table:
                 value: Any
                 value, at = _varint(data, at)
             elif wire == _LENGTH:
-                length, at = _varint(data, at)
+                if at < length_of_all and data[at] < 128:
+                    length, at = data[at], at + 1
+                else:
+                    length, at = _varint(data, at)
                 value, at = data[at:at + length], at + length
             elif wire in (_FIXED64, _FIXED32):
                 value, at = None, at + (8 if wire == _FIXED64 else 4)
             else:
                 raise Malformed(f"wire type {wire}")
-            if at > len(data):
+            if at > length_of_all:
                 raise Malformed("the message is cut off")
             found = self._by_number.get(tag >> 3)
             if found is None:

@@ -39,37 +39,85 @@ def mount(rootfs: str, mounts: Sequence[dict[str, Any]]) -> None:
 
 def _mount(entry: dict[str, Any], target: str) -> None:
     flags, data = 0, []
+    maps: dict[str, list[str]] = {"uidmap": [], "gidmap": []}
     for option in entry["options"]:
+        name, _, value = option.partition("=")
         if option in _SET:
             flags |= _SET[option]
         elif option in _CLEAR:
             flags &= ~_CLEAR[option]
-        elif option.startswith(("uidmap=", "gidmap=")):
-            raise OSError(0, f'"{option}": id-mapped root filesystems are not supported')
+        elif name in maps:   # CONTAINER:HOST:SIZE, more of them with commas
+            maps[name] += [part.replace(":", " ") for part in value.split(",")]
         else:
             data.append(option)
-    bind = flags & uapi.MS_BIND or entry["type"] in ("bind", "rbind")
-    if bind:
-        both = uapi.MS_BIND | uapi.MS_REC
-        kernel.mount(entry["source"], target, "", uapi.MS_BIND | (flags & uapi.MS_REC), "")
-        if flags & ~both:   # they apply to a remount only: mount(2)
-            kernel.mount("", target, "", flags & ~uapi.MS_REC | uapi.MS_BIND | uapi.MS_REMOUNT, "")
-        return
+    namespace = kernel.user_namespace(maps["uidmap"], maps["gidmap"]) if any(maps.values()) else -1
+    try:
+        if flags & uapi.MS_BIND or entry["type"] in ("bind", "rbind"):
+            _bind(entry["source"], target, flags, namespace)
+        else:
+            _filesystem(entry, target, flags, data, namespace)
+    finally:
+        if namespace >= 0:
+            os.close(namespace)
+
+
+def _bind(source: str, target: str, flags: int, namespace: int) -> None:
+    both = uapi.MS_BIND | uapi.MS_REC
+    if namespace < 0:
+        kernel.mount(source, target, "", uapi.MS_BIND | (flags & uapi.MS_REC), "")
+    else:
+        _bind_mapped(source, target, namespace, recursive=bool(flags & uapi.MS_REC))
+    if flags & ~both:   # they apply to a remount only: mount(2)
+        kernel.mount("", target, "", flags & ~uapi.MS_REC | uapi.MS_BIND | uapi.MS_REMOUNT, "")
+
+
+def _bind_mapped(source: str, target: str, namespace: int, *, recursive: bool) -> None:
+    tree = kernel.open_tree(source, clone=True, recursive=recursive)
+    try:
+        kernel.mount_idmap(tree, namespace, recursive=recursive)
+        kernel.move_mount(tree, target)
+    finally:
+        os.close(tree)
+
+
+def _filesystem(entry: dict[str, Any], target: str, flags: int, data: list[str], namespace: int) -> None:
     text = ",".join(data)
-    if len(os.fsencode(text)) < _PAGE:
+    if namespace < 0 and len(os.fsencode(text)) < _PAGE:
         kernel.mount(entry["source"], target, entry["type"], flags, text)
         return
     settings: list[tuple[str, str | None]] = [("source", entry["source"])]
+    layers: list[str] = []
     for option in data:
         name, equals, value = option.partition("=")
-        if name == "lowerdir":   # one by one (Linux 6.8): a setting is limited, too
-            settings += [("lowerdir+", layer) for layer in value.split(":")]
+        if name == "lowerdir":
+            layers = value.split(":")
         else:
             settings.append((name, value if equals else None))
     attributes = sum(attribute for flag, attribute in (
         (uapi.MS_RDONLY, uapi.MOUNT_ATTR_RDONLY), (uapi.MS_NOSUID, uapi.MOUNT_ATTR_NOSUID),
         (uapi.MS_NODEV, uapi.MOUNT_ATTR_NODEV), (uapi.MS_NOEXEC, uapi.MOUNT_ATTR_NOEXEC)) if flags & flag)
-    kernel.mount_filesystem(entry["type"], target, settings, attributes)
+    if namespace >= 0:
+        layers = _map_layers(layers, target, namespace)
+    # One by one (Linux 6.8): a setting is limited, too.
+    made = kernel.detached_filesystem(entry["type"], [
+        *settings[:1], *(("lowerdir+", layer) for layer in layers), *settings[1:]], attributes)
+    try:
+        if namespace >= 0:
+            kernel.umount2(target, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)   # the overlay has its own
+        kernel.move_mount(made, target)
+    finally:
+        os.close(made)
+
+
+def _map_layers(layers: list[str], target: str, namespace: int) -> list[str]:
+    """Mount the layers with their IDs mapped, below a tmpfs at ``target``: `unmount` finds them there. overlayfs takes
+    no layers that are not mounted, and maps no IDs itself."""
+    kernel.mount("tmpfs", target, "tmpfs", 0, "mode=700")
+    places = [os.path.join(target, str(number)) for number in range(len(layers))]
+    for layer, place in zip(layers, places, strict=True):
+        os.mkdir(place)
+        _bind_mapped(layer, place, namespace, recursive=False)
+    return places
 
 
 def unmount(rootfs: str) -> None:

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.lifecycle.events import OomCounter
 
+# These wait for nothing: what another thread would cost is more than they do.
+_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "CloseIO"}
 SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
-IDLE = 60.0   # seconds without a monitor, after which the server ends
 
 
 class Monitor:
@@ -48,9 +49,11 @@ class Monitor:
 
 
 class ShimServer:
-    """The server that listens at ``path``; ``listener`` is its socket."""
+    """The server that listens at ``path``; ``listener`` is its socket. It ends after ``idle`` seconds without a
+    monitor."""
 
-    def __init__(self, path: str, listener: _socket.socket, namespace: str, events: str) -> None:
+    def __init__(self, path: str, listener: _socket.socket, namespace: str, events: str, idle: float) -> None:
+        self._idle = idle
         self._path = path
         self._listener = listener
         self._namespace = namespace
@@ -96,7 +99,7 @@ class ShimServer:
         self._poll.register(self._listener, select.EPOLLIN)
         self._poll.register(self._wake, select.EPOLLIN)
         while not self._stopping:
-            ready = self._poll.poll(-1 if self._monitors else IDLE)
+            ready = self._poll.poll(-1 if self._monitors else self._idle)
             if not ready and self._leave():
                 return
             for fd, _ in ready:
@@ -185,6 +188,7 @@ class ShimServer:
             self._publisher.again(task.link, packet.number, packet.payload)
         elif packet.kind == protocol.READY:
             task.parent.forget_strangers()
+            task.begin()
             if task.init and task.init.end is None:
                 self._workers.run(lambda: self._watch(task))
 
@@ -205,13 +209,19 @@ class ShimServer:
             if request["service"] not in SERVICES or kinds is None:
                 raise CallError(UNIMPLEMENTED, f'unknown service or method: {request["service"]}/{request["method"]}')
             call = Call(task, kinds[0].decode(request["payload"]), again=bool(packet.flags & 1))
+            if call.again and request["method"] in ("Create", "Start"):
+                call.expect()
         except Malformed as error:
             self._respond(task, packet.number, error=CallError(INVALID, f"malformed request: {error}"))
         except CallError as error:
             self._respond(task, packet.number, error=error)
         else:
-            self._workers.run(lambda: self._working(
-                request["method"], task, lambda: self._answer(request["method"], call, packet.number)))
+            method = request["method"]
+            if method in _AT_ONCE:
+                self._answer(method, call, packet.number)
+            else:
+                self._workers.run(lambda: self._working(
+                    method, task, lambda: self._answer(method, call, packet.number)))
 
     def _answer(self, method: str, call: Call, number: int) -> None:
         """Carry out a request. Nothing that goes wrong may leave it without an answer."""
@@ -223,16 +233,18 @@ class ShimServer:
                     "exit_status": process.status, "exited_at": messages.moment(process.exited_at)})))
                 return
             fields = getattr(self._service, method.lower())(call)
-            self._respond(call.task, number, table.encode(fields))
-            self._service.after(call)
+            self._respond(call.task, number, table.encode(fields), last=call.last)
         except Exception as error:
             if not isinstance(error, (CallError, PyruntimeError)):
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
             self._respond(call.task, number, error=call_error(error))
+        self._service.after(call)
 
-    def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None) -> None:
+    def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None, *,
+                 last: bool = False) -> None:
         status = {"code": error.code, "message": str(error)} if error else None
-        task.link.send(protocol.RESPONSE, number, messages.RESPONSE.encode({"status": status, "payload": payload}))
+        task.link.send(protocol.RESPONSE, number, messages.RESPONSE.encode({"status": status, "payload": payload}),
+                       flags=int(last))
 
     def _working(self, what: str, task: Task, job: Any) -> None:
         thread = threading.get_ident()

@@ -10,16 +10,18 @@ import _socket
 import os
 import struct
 import time
+from errno import EACCES, ENOENT, ENOTDIR
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.shim import messages, rootfs
-from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, QUIT, RELEASE, RESIZE, TERMINAL
+from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
+from pyruntime.shim.options import read_options
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
 from pyruntime.system import sockets
 from pyruntime.system.files import read
-from pyruntime.system.json import decode
+from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import send_signal, start_time
 
 TYPE_CHECKING = False
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 UNKNOWN, INVALID, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, UNIMPLEMENTED = 2, 3, 5, 6, 9, 12
 _CODES = ((NoSuchContainer, NOT_FOUND), (ContainerExists, ALREADY_EXISTS), (StateError, FAILED_PRECONDITION),
           (UsageError, INVALID))
-_STATUS = {"creating": 1, "created": 1, "running": 2, "stopped": 3, "paused": 4}
+# Clients look for these words as Go writes them.
+_SPELLED = [os.strerror(number) for number in (ENOENT, EACCES, ENOTDIR)]
+_STATUS = {"created": 1, "running": 2, "stopped": 3, "paused": 4}
 _DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's output; it takes 10 at most
 _MOMENT = 0.05      # seconds in which a process reads a request, or executes its program, ordinarily
 _PATIENCE = 10.0    # seconds for the same, at most
@@ -56,7 +60,10 @@ def call_error(error: Exception) -> CallError:
     if isinstance(error, CallError):
         return error
     if isinstance(error, PyruntimeError):
-        return CallError(next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN), error.sentence)
+        text = error.sentence
+        for libc in _SPELLED:
+            text = text.replace(libc, libc.lower())
+        return CallError(next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN), text)
     return CallError(UNKNOWN, f"{type(error).__name__}: {error!r}")
 
 
@@ -67,23 +74,29 @@ class Call:
         self.task = task
         self.values = values
         self.again = again
+        self.started: TaskProcess | None = None   # by this call
+        self.deleted: TaskProcess | None = None
         self.last = False   # whether the monitor is to end when the answer is sent
+
+    def expect(self) -> None:
+        """Called for a repeated Create or Start, before anything else: the process is announced by it."""
+        process = self.task.processes.get(self.values.get("exec_id", ""))
+        if process:
+            process.expected = True
 
     def process(self) -> TaskProcess:
         """The process that the request names. Raises CallError."""
         exec_id = self.values.get("exec_id", "")
-        init = self.task.init
-        if init is None or self.values["id"] != self.task.id:
-            raise CallError(NOT_FOUND, "container not created")
+        self.init()
         process = self.task.processes.get(exec_id)
         if process is None:
-            raise CallError(NOT_FOUND, f"exec {exec_id}: process does not exist")
+            raise CallError(NOT_FOUND, f"process does not exist {exec_id}")
         return process
 
     def init(self) -> TaskProcess:
         """The init process. Raises CallError."""
         init = self.task.init
-        if init is None or self.values["id"] != self.task.id:
+        if init is None or init.phase == ADDED or self.values["id"] != self.task.id:
             raise CallError(NOT_FOUND, "container not created")
         return init
 
@@ -105,26 +118,27 @@ class Service:
         task, values = call.task, call.values
         if values["id"] != task.id:
             raise CallError(UNIMPLEMENTED, f'"{values["id"]}" needs a shim of its own')
-        if values["checkpoint"]:
-            raise CallError(UNIMPLEMENTED, "a task cannot be created from a checkpoint yet")
         with task.changed:
             known = task.init
             if known and not call.again:
                 raise CallError(ALREADY_EXISTS, f"container {task.id}: already exists")
             if known and known.phase != ADDED:
-                return {"pid": known.pid}
+                return self._created_before(call, known)
             init = task.processes[""] = TaskProcess(
                 task.bundle, terminal=values["terminal"], stdin=values["stdin"], stdout=values["stdout"],
                 stderr=values["stderr"], **({"key": known.key} if known else {}))
-        options = self._options(task, values["options"])
         with init.lock:
             try:
+                options = self._options(task, values["options"])
                 task.mark()
                 if call.again:
                     self._remove(task)
                 task.save(init)
                 rootfs.mount(task.rootfs, values["rootfs"])
-                self._create(task, init, options)
+                if values["checkpoint"]:
+                    self._create_later(task, init, values["checkpoint"], options)
+                else:
+                    self._create(task, init, options)
             except BaseException as error:
                 try:
                     self._let_go(task, init)
@@ -136,18 +150,30 @@ class Service:
                 end_loggers(init.loggers, patience=0)
                 task.drop(init)
                 raise _failed("create", error) from None
-            self._events.publish(task.link, "/tasks/create", container_id=task.id, bundle=task.bundle,
-                                 rootfs=values["rootfs"], pid=init.pid, checkpoint="", io={
-                                     name: values[name] for name in ("stdin", "stdout", "stderr", "terminal")})
+            self._announce(task, init, values)
+            self._expected(call, init)
             return {"pid": init.pid}
 
+    def _created_before(self, call: Call, init: TaskProcess) -> dict[str, Any]:
+        """Another server has created it: what it may not have done is done again."""
+        call.task.link.send(RELEASE, init.starting, flags=1)
+        self._announce(call.task, init, call.values)
+        self._expected(call, init)
+        return {"pid": init.pid}
+
+    def _expected(self, call: Call, process: TaskProcess) -> None:
+        process.expected = False
+        call.started = process
+
+    def _announce(self, task: Task, init: TaskProcess, values: dict[str, Any]) -> None:
+        self._events.publish(task.link, "/tasks/create", container_id=task.id, bundle=task.bundle,
+                             rootfs=values["rootfs"], pid=init.pid, checkpoint=values["checkpoint"], io={
+                                 name: values[name] for name in ("stdin", "stdout", "stderr", "terminal")})
+
     def _options(self, task: Task, given: dict[str, Any] | None) -> dict[str, Any]:
-        known = given and given["type_url"].rpartition("/")[2] == messages.OPTIONS_TYPE
-        options = messages.OPTIONS.decode(given["value"] if known and given else b"")
-        if options["root"]:
-            task.choose(os.path.join(options["root"], self._namespace), systemd=options["systemd_cgroup"])
-        else:
-            task.choose(task.root, systemd=options["systemd_cgroup"])
+        options = read_options(given)
+        task.choose(os.path.join(options["root"], self._namespace) if options["root"] else task.root,
+                    systemd=options["systemd_cgroup"])
         task.owner = options["io_uid"], options["io_gid"]
         return options
 
@@ -168,13 +194,42 @@ class Service:
         finally:
             _close(streams, ours)
 
+    def _create_later(self, task: Task, init: TaskProcess, checkpoint: str, options: dict[str, Any]) -> None:
+        """From a checkpoint, Start creates the container; until then it has no pid."""
+        init.checkpoint = {"image_path": checkpoint, "criu": options["criu_path"],
+                           "work_path": options["criu_work_path"] or f"{task.bundle}/criu-work"}
+        init.phase = CREATED
+        task.save(init)
+
+    def _restore(self, task: Task, init: TaskProcess) -> None:
+        task.runtime.delete(task.id, force=True)   # what another server has begun
+        streams, ours = self._open(task, init)
+        try:
+            task.runtime.restore(
+                task.id, task.bundle, init.checkpoint["image_path"], work_path=init.checkpoint["work_path"],
+                criu=init.checkpoint["criu"], parent=task.parent, console=ours[1] if ours else None,
+                streams=() if init.terminal else streams.child)
+            pid = task.runtime.state(task.id).pid
+            for end in ours[1:]:
+                end.close()   # nothing comes if the image has no terminal
+            self._hand_streams(task, init, streams, ours)
+            task.known(init, pid, start_time(pid))
+            task.save(init)
+            task.link.send(RELEASE, init.starting, flags=1)
+        except BaseException:
+            self._let_go(task, init)
+            end_loggers(init.loggers, patience=0)
+            raise
+        finally:
+            _close(streams, ours)
+
     def _open(self, task: Task, process: TaskProcess) -> tuple[ProcessStreams, tuple[_socket.socket, ...]]:
         target = StreamNames(process.stdin, process.stdout, process.stderr, terminal=process.terminal, owner=task.owner)
         # Of an attempt of a server that was killed: the key is the same.
         task.link.send(RELEASE, process.key, flags=1)
         # The client would take the end of this server for the end of the process, and close its FIFOs.
         streams = open_streams(target, {"CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": self._namespace},
-                               lambda path, reading: task.parent.hold_open(path, process.starting, reading=reading))
+                               lambda fifos: task.parent.hold_open(fifos, process.starting))
         process.loggers = streams.loggers
         return streams, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM) if process.terminal else ()
 
@@ -212,17 +267,27 @@ class Service:
         """Start: init, or a process that was added by Exec."""
         process = call.process()
         with process.lock:
-            if process.exec_id:
-                return self._start_exec(call, process)
-            return self._start_init(call, process)
+            try:
+                return self._start_exec(call, process) if process.exec_id else self._start_init(call, process)
+            finally:
+                self._expected(call, process)
 
     def _start_init(self, call: Call, init: TaskProcess) -> dict[str, Any]:
         task = call.task
         if init.phase == STARTED:
             if call.again:
+                self._let_start(task, init)
                 return {"pid": init.pid}
-            raise CallError(FAILED_PRECONDITION, "cannot start a container that has been started")
-        if not call.again or not self._init_has_begun(task, init):
+            raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, init)} process")
+        if init.end is not None and not call.again:
+            raise CallError(FAILED_PRECONDITION, "cannot start a stopped process")
+        if init.checkpoint and not (call.again and init.pid):
+            try:
+                self._restore(task, init)
+            except PyruntimeError as error:
+                raise _failed("restore", error) from None
+            self._watch(task)
+        elif not init.checkpoint and not (call.again and self._init_has_begun(task, init)):
             self._watch(task)
             try:
                 task.runtime.start(task.id, keep=lambda fd: task.link.send(HOLD, init.connection, fds=[fd]))
@@ -234,6 +299,12 @@ class Service:
         init.phase = STARTED
         task.save(init)
         return {"pid": init.pid}
+
+    @staticmethod
+    def _let_start(task: Task, process: TaskProcess) -> None:
+        """The process has started: the monitor need not hold what was for the case that this server ends before."""
+        for key in (process.connection, process.starting):
+            task.link.send(RELEASE, key, flags=1)
 
     def _init_has_begun(self, task: Task, init: TaskProcess) -> bool:
         """Whether a server that was killed has asked init to start the program; then wait until it is executed."""
@@ -247,9 +318,10 @@ class Service:
     def _start_exec(self, call: Call, process: TaskProcess) -> dict[str, Any]:
         task, init = call.task, call.init()
         if process.phase == STARTED and call.again:
+            self._let_start(task, process)
             return {"pid": process.pid}
         if process.phase != ADDED or process.finished:
-            raise CallError(FAILED_PRECONDITION, f"exec {process.exec_id}: already started")
+            raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, process)} process")
         if init.end is not None:
             raise CallError(FAILED_PRECONDITION, f"container {task.id} init process is not running")
         if not (call.again and self._has_begun(task, process)):
@@ -264,9 +336,7 @@ class Service:
                              pid=process.pid)
         process.phase = STARTED
         task.save(process)
-        for key in (process.connection, process.starting):
-            task.link.send(RELEASE, key, flags=1)
-        self.settle(task, process)   # which has waited for its start
+        self._let_start(task, process)
         return {"pid": process.pid}
 
     def _has_begun(self, task: Task, process: TaskProcess) -> bool:
@@ -285,10 +355,6 @@ class Service:
         return True
 
     def _exec(self, task: Task, process: TaskProcess) -> None:
-        spec = decode(process.spec.encode(), "process")
-        if not isinstance(spec, dict):
-            raise UsageError("the process of exec is not a JSON object")
-        spec["terminal"] = process.terminal   # the request overrides the document
         streams, ours = self._open(task, process)
 
         def on_pid(pid: int) -> None:
@@ -297,7 +363,7 @@ class Service:
             task.save(process)
 
         try:
-            task.runtime.exec(task.id, process=spec, detach=True, console=ours[1] if ours else None,
+            task.runtime.exec(task.id, process=process.spec.encode(), detach=True, console=ours[1] if ours else None,
                               streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid,
                               keep=lambda fd: task.link.send(HOLD, process.connection, fds=[fd]))
         finally:
@@ -306,20 +372,19 @@ class Service:
     def exec(self, call: Call) -> dict[str, Any]:
         """Exec: record a process that Start will start."""
         task, values = call.task, call.values
-        call.init()
+        _require(call, "exec in a {} state", "created", "running")
         exec_id = values["exec_id"]
         if not exec_id or not _IDS.issuperset(exec_id) or len(exec_id) > 128:
             raise CallError(INVALID, f'"{exec_id}" is not a valid exec ID')
-        process = TaskProcess(task.bundle, exec_id=exec_id, terminal=values["terminal"], stdin=values["stdin"],
-                              stdout=values["stdout"], stderr=values["stderr"],
-                              spec=(values["spec"] or {"value": b""})["value"].decode())
         with task.changed:
             if exec_id in task.processes:
-                if call.again:
-                    return {}
-                raise CallError(ALREADY_EXISTS, f"id {exec_id}: already exists")
-            task.processes[exec_id] = process
-        task.save(process)
+                if not call.again:   # otherwise only the event may be missing
+                    raise CallError(ALREADY_EXISTS, f"id {exec_id}: already exists")
+            else:
+                process = TaskProcess(task.bundle, exec_id=exec_id, spec=_process_document(values), **{
+                    name: values[name] for name in ("terminal", "stdin", "stdout", "stderr")})
+                task.save(process)
+                task.processes[exec_id] = process
         self._events.publish(task.link, "/tasks/exec-added", container_id=task.id, exec_id=exec_id)
         return {}
 
@@ -329,7 +394,7 @@ class Service:
         """Announce the end of a process: after its start, and the end of init after those of all others."""
         with process.lock:   # held by a start in progress
             end = process.end
-            if end is None or process.finished or (process.exec_id and process.phase == ADDED):
+            if end is None or process.finished or process.expected or (process.exec_id and process.phase == ADDED):
                 return
             if not process.exec_id:
                 self._end_others(task)
@@ -352,21 +417,29 @@ class Service:
 
     def delete(self, call: Call) -> dict[str, Any]:
         """Delete: of init, the container too."""
-        task, process = call.task, call.process()
+        task = call.task
+        before = task.deleted.get(call.values["exec_id"]) if call.again else None
+        if before and call.values["exec_id"] not in task.processes:
+            return _deleted(before)
+        process = call.process()
         with process.lock:
             if process.pid and process.end is None and not process.finished and process.phase != CREATED:
-                raise CallError(FAILED_PRECONDITION, f"cannot delete a running process {process.pid}")
+                raise CallError(FAILED_PRECONDITION, f"cannot delete a {_status(task, process)} process")
             if not process.exec_id:
-                return self._delete_init(task, process)
+                self._delete_init(task, process)
+                call.deleted = process
+                return _deleted(process)
         if process.pid and not process.finished:
             self._await_end(task, process)
         self._release(task, process)
-        task.drop(process)
+        task.delete(process)
+        call.deleted = process
         return _deleted(process)
 
-    def _delete_init(self, task: Task, init: TaskProcess) -> dict[str, Any]:
+    def _delete_init(self, task: Task, init: TaskProcess) -> None:
         task.runtime.delete(task.id, force=True)   # kills an init that waits for Start
-        self._await_end(task, init)
+        if init.pid:
+            self._await_end(task, init)
         for process in [process for process in task.processes.values() if process.exec_id]:
             self._release(task, process)
             task.drop(process)
@@ -375,8 +448,7 @@ class Service:
         self._events.publish(task.link, "/tasks/delete", container_id=task.id, pid=init.pid, exit_status=init.status,
                              exited_at=messages.moment(init.exited_at))
         task.unmark()
-        task.drop(init)
-        return _deleted(init)
+        task.delete(init)
 
     def _await_end(self, task: Task, process: TaskProcess) -> None:
         """Its exit is announced before it is deleted."""
@@ -396,24 +468,9 @@ class Service:
         """State."""
         task, process = call.task, call.process()
         return {"id": process.exec_id or task.id, "bundle": task.bundle, "pid": process.pid,
-                "status": self._status(task, process), "stdin": process.stdin, "stdout": process.stdout,
+                "status": _STATUS[_status(task, process)], "stdin": process.stdin, "stdout": process.stdout,
                 "stderr": process.stderr, "terminal": process.terminal, "exec_id": process.exec_id,
                 "exit_status": process.status, "exited_at": messages.moment(process.exited_at)}
-
-    def _status(self, task: Task, process: TaskProcess) -> int:
-        if process.finished:
-            return _STATUS["stopped"]
-        if process.phase == ADDED:
-            return _STATUS["created"]
-        try:
-            status = task.runtime.state(task.id).status
-        except NoSuchContainer:
-            return _STATUS["stopped"]
-        if status == "stopped":   # its exit is about to be announced
-            return _STATUS["running"]
-        if process.exec_id and status != "paused":   # also in a container that waits for Start
-            return _STATUS["running"]
-        return _STATUS[status]
 
     def kill(self, call: Call) -> dict[str, Any]:
         """Kill: send a signal to a process, or to all of the container."""
@@ -455,16 +512,16 @@ class Service:
 
     def pause(self, call: Call) -> dict[str, Any]:
         """Pause."""
-        call.init()
-        if not (call.again and call.task.runtime.state(call.task.id).status == "paused"):
+        if not (call.again and _status(call.task, call.init()) == "paused"):
+            _require(call, "pause a {} container", "running")
             call.task.runtime.pause(call.task.id)
         self._events.publish(call.task.link, "/tasks/paused", container_id=call.task.id)
         return {}
 
     def resume(self, call: Call) -> dict[str, Any]:
         """Resume."""
-        call.init()
-        if not (call.again and call.task.runtime.state(call.task.id).status != "paused"):
+        if not (call.again and _status(call.task, call.init()) != "paused"):
+            _require(call, "resume a {} container", "paused")
             call.task.runtime.resume(call.task.id)
         self._events.publish(call.task.link, "/tasks/resumed", container_id=call.task.id)
         return {}
@@ -472,20 +529,24 @@ class Service:
     def checkpoint(self, call: Call) -> dict[str, Any]:
         """Checkpoint: to a directory; the container keeps running unless the options say that it exits."""
         task = call.task
-        call.init()
+        _require(call, "checkpoint a {} container", "running", "paused")
         given = call.values["options"]
         options = messages.CHECKPOINT_OPTIONS.decode(given["value"] if given else b"")
-        extra = {"work_path": options["work_path"]} if options["work_path"] else {}
-        task.runtime.checkpoint(
-            task.id, options["image_path"] or call.values["path"], leave_running=not options["exit"],
-            tcp_established=options["open_tcp"], ext_unix_sk=options["external_unix"], shell_job=options["terminal"],
-            file_locks=options["file_locks"], **extra)
+        work = options["work_path"] or f"{task.bundle}/criu-work"
+        try:
+            task.runtime.checkpoint(
+                task.id, options["image_path"] or call.values["path"], leave_running=not options["exit"],
+                tcp_established=options["open_tcp"], ext_unix_sk=options["external_unix"],
+                shell_job=options["terminal"], file_locks=options["file_locks"], empty_ns=options["empty_namespaces"],
+                manage_cgroups_mode=options["cgroups_mode"], parent_path=options["parent_path"], work_path=work)
+        except PyruntimeError as error:
+            raise _failed("checkpoint", error) from None
         self._events.publish(task.link, "/tasks/checkpointed", container_id=task.id, checkpoint=call.values["path"])
         return {}
 
     def update(self, call: Call) -> dict[str, Any]:
         """Update: change limits."""
-        call.init()
+        _require(call, "update a {} container", "created", "running", "paused")
         resources = decode((call.values["resources"] or {"value": b"{}"})["value"], "resources")
         if not isinstance(resources, dict):
             raise CallError(INVALID, "the resources are not a JSON object")
@@ -532,16 +593,56 @@ class Service:
         return {}
 
     def after(self, call: Call) -> None:
-        """Called when the answer is on its way."""
-        if call.last:
-            call.task.link.send(QUIT, 0)
+        """Called when the answer is on its way, also that it has failed."""
+        if call.deleted:
+            call.task.answered(call.deleted)
+        if call.started:
+            self.settle(call.task, call.started)   # it may have ended meanwhile
+
+
+def _process_document(values: dict[str, Any]) -> str:
+    """The process object of an Exec, whose field ``terminal`` overrides that of the document."""
+    text: bytes = (values["spec"] or {"value": b""})["value"]
+    document = decode(text, "process")
+    if not isinstance(document, dict):
+        raise UsageError("the process of exec is not a JSON object")
+    if bool(document.get("terminal")) != values["terminal"]:
+        return encode({**document, "terminal": values["terminal"]})
+    return text.decode()
+
+
+def _status(task: Task, process: TaskProcess) -> str:
+    if process.finished:
+        return "stopped"
+    if process.phase == ADDED:
+        return "created"
+    if not process.pid:   # Start restores it
+        return "created"
+    try:
+        status = task.runtime.state(task.id).status
+    except NoSuchContainer:
+        return "stopped"
+    if status == "paused":
+        return status
+    if process.exec_id:   # also in a container that waits for Start
+        return "running"
+    # A stopped one's exit is about to be announced.
+    return {"creating": "created", "stopped": "running"}.get(status, status)
+
+
+def _require(call: Call, what: str, *allowed: str) -> None:
+    """Raise CallError, in the words of containerd's own shim, unless the container has a status that is allowed."""
+    status = _status(call.task, call.init())
+    if status not in allowed:
+        raise CallError(FAILED_PRECONDITION, f"cannot {what.format(status)}")
 
 
 def _failed(verb: str, error: BaseException) -> BaseException:
     """The error for the client, with the words in front that clients look for."""
     if isinstance(error, PyruntimeError):
         notes = "".join(f"; and while cleaning up: {note}" for note in getattr(error, "__notes__", ()))
-        return CallError(call_error(error).code, f"OCI runtime {verb} failed: {error.sentence}{notes}")
+        known = call_error(error)
+        return CallError(known.code, f"OCI runtime {verb} failed: {known}{notes}")
     return error
 
 

@@ -35,8 +35,7 @@ class ProcessStreams:
     ``loggers``       pid and start time of each program of ``binary://``
     """
 
-    def __init__(self, ahead: Callable[[str, bool], None]) -> None:
-        self.ahead = ahead
+    def __init__(self) -> None:
         self.child: list[int] = []
         self.held: list[int] = []
         self.input: list[int] = []
@@ -61,15 +60,16 @@ class StreamNames:
         self.owner = owner
 
 
-def open_streams(target: StreamNames, environment: dict[str, str], ahead: Callable[[str, bool], None]
+def open_streams(target: StreamNames, environment: dict[str, str], ahead: Callable[[list[tuple[str, bool]]], list[int]]
                  ) -> ProcessStreams:
     """Open the streams; ``environment`` is that of a logger. ``ahead`` is called with the path of each FIFO, and
-    whether it is to be read, before it is opened here: it lets the monitor open it, too. Raises HostError, UsageError:
-    then nothing is left open here."""
-    streams = ProcessStreams(ahead)
+    whether it is to be read, before it is opened here: it lets the monitor open it, too, and returns an errno for each,
+    or 0. Raises HostError, UsageError: then nothing is left open here."""
+    streams = ProcessStreams()
     try:
+        _let_monitor_open(target, ahead)
         streams.child.append(_input(target, streams))
-        scheme = urlsplit(target.stdout).scheme if "://" in target.stdout else ""
+        scheme = _scheme(target.stdout)
         if scheme not in _SCHEMES:
             raise UsageError(f'unknown STDIO scheme "{scheme}": use fifo, file or binary')
         _SCHEMES[scheme](target, streams, environment)
@@ -90,8 +90,32 @@ def _abandon(streams: ProcessStreams) -> None:
     end_loggers(streams.loggers, patience=0)
 
 
+def _scheme(uri: str) -> str:
+    return "" if uri.startswith("/") else urlsplit(uri).scheme
+
+
 def _path(uri: str) -> str:
-    return unquote(urlsplit(uri).path) if "://" in uri else uri
+    return unquote(urlsplit(uri).path) if _scheme(uri) else uri
+
+
+def _let_monitor_open(target: StreamNames, ahead: Callable[[list[tuple[str, bool]]], list[int]]) -> None:
+    """Waits for the client, whose ends keep the bytes."""
+    outputs = (target.stdout, "" if target.terminal else target.stderr)
+    if _SCHEMES.get(_scheme(target.stdout)) is not _fifos:
+        outputs = ("", "")
+    left = [(_path(uri), reading) for uri, reading in ((target.stdin, True), *((uri, False) for uri in outputs)) if uri]
+    deadline, pause = time.monotonic() + _PATIENCE, 0.0005
+    while left:
+        waiting = []
+        for fifo, error in zip(left, ahead(left), strict=True):
+            if error == ENXIO and time.monotonic() < deadline:   # nobody has it open for reading
+                waiting.append(fifo)
+            elif error:
+                raise OSError(error, os.strerror(error), fifo[0])
+        left = waiting
+        if left:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
 
 
 def _input(target: StreamNames, streams: ProcessStreams) -> int:
@@ -99,7 +123,6 @@ def _input(target: StreamNames, streams: ProcessStreams) -> int:
         return os.open(_NULL, os.O_RDONLY | os.O_CLOEXEC)
     # The reader first: then a writer can be opened at once, and there is no end of input while somebody has it open.
     path = _path(target.stdin)
-    streams.ahead(path, True)
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     streams.input.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     os.set_blocking(fd, True)
@@ -112,20 +135,10 @@ def _fifos(target: StreamNames, streams: ProcessStreams, _environment: dict[str,
 
 
 def _output(path: str, streams: ProcessStreams) -> int:
-    """The writing end for the process, and a reading end to hold. Waits for the client, whose end keeps the bytes."""
+    """The writing end for the process, and a reading end to hold."""
     if not path:
         return os.open(_NULL, os.O_WRONLY | os.O_CLOEXEC)
-    deadline, pause = time.monotonic() + _PATIENCE, 0.0005
-    while True:
-        try:
-            streams.ahead(path, False)
-            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            break
-        except OSError as error:   # ENXIO: nobody has it open for reading
-            if error.errno != ENXIO or time.monotonic() > deadline:
-                raise
-        time.sleep(pause)
-        pause = min(2 * pause, 0.05)
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     os.set_blocking(fd, True)
     try:
         streams.held.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))

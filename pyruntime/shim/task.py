@@ -4,6 +4,7 @@ What another server needs to know of a process is in the bundle, which container
 
     BUNDLE/shim.json            the task and its init process
     BUNDLE/shim.exec.ID.json    a process of `exec`
+    BUNDLE/shim.deleted.KEY.json    a process of which Delete has not been answered yet
     BUNDLE/state                a link to the container's state directory, for the `delete` program
 """
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 ROOT = "/run/containerd/pyruntime"   # of the state directories, one for each namespace
 
-# The phases of a process. ADDED: only recorded. STARTED: its start was announced.
-ADDED, CREATED, STARTED = "added", "created", "started"
+# The phases of a process. ADDED: only recorded. STARTED: its start was announced. DELETED: Delete is not answered yet.
+ADDED, CREATED, STARTED, DELETED = "added", "created", "started", "deleted"
 
 
 class TaskProcess:
@@ -37,11 +38,13 @@ class TaskProcess:
     ``starting``  the same for what it holds until the process has been started: the process's own ends of its streams
     ``connection``  the same for the connection over which the process is started
     ``end``       its exit, as soon as the monitor has reported it
+    ``expected``  whether a request that is repeated, Create or Start, will announce it: not its end before that
     ``finished``  whether the exit was announced, and waiters are answered
     ``status``, ``exited_at``   of a process that is finished
     """
 
-    FIELDS = ("key", "exec_id", "pid", "started", "phase", "terminal", "stdin", "stdout", "stderr", "spec", "loggers")
+    FIELDS = ("key", "exec_id", "pid", "started", "phase", "terminal", "stdin", "stdout", "stderr", "spec", "loggers",
+              "checkpoint", "status", "exited_at")
 
     def __init__(self, bundle: str, **values: Any) -> None:
         self._bundle = bundle
@@ -50,21 +53,23 @@ class TaskProcess:
         self.pid: int = 0
         self.started: int = 0   # start time
         self.phase: str = ADDED
+        self.status = 0      # of a process that is finished
+        self.exited_at = 0
         self.terminal: bool = False
         self.stdin: str = ""
         self.stdout: str = ""
         self.stderr: str = ""
-        self.spec: str = ""     # JSON
+        self.spec: str = ""     # of `exec`: the process object, JSON
         self.loggers: list[list[int]] = []
+        self.checkpoint: dict[str, str] = {}   # of an init that Start restores: options of Runtime.restore
         for name, value in values.items():
             if name in self.FIELDS:
                 setattr(self, name, value)
         self.lock = threading.RLock()   # of what is done with the process, one thing after the other
         self.size: tuple[int, int] | None = None   # of a terminal that does not exist yet: rows and columns
         self.end: ProcessExit | None = None
+        self.expected = False
         self.finished = False
-        self.status = 0
-        self.exited_at = 0
         self.waiters: list[Callable[[], None]] = []
 
     @property
@@ -80,6 +85,8 @@ class TaskProcess:
     @property
     def file(self) -> str:
         """The file of the process."""
+        if self.phase == DELETED:
+            return f"{self._bundle}/shim.deleted.{self.key}.json"
         return f"{self._bundle}/shim.exec.{self.exec_id}.json" if self.exec_id else f"{self._bundle}/shim.json"
 
     def values(self) -> dict[str, Any]:
@@ -102,8 +109,10 @@ class Task:
         self.leaving = False   # whether the monitor ends
         self.owner = (0, 0)    # of FIFOs and pipes
         self.processes: dict[str, TaskProcess] = {}
+        self.deleted: dict[str, TaskProcess] = {}   # of which a killed server may not have said that they are
         self.parent = MonitorParent(link, self._claim)
         self.changed = threading.Condition()   # of `processes` and their ends
+        self.ready = False   # whether the monitor has told everything, and which requests are repeated
         self._settle = settle
         self.runtime = self._runtime()
 
@@ -130,7 +139,7 @@ class Task:
     def save(self, process: TaskProcess) -> None:
         """Write the file of a process. Raises PyruntimeError."""
         values = process.values()
-        if not process.exec_id:
+        if not process.exec_id and process.phase != DELETED:
             values["task"] = {"root": self.root, "own_pids": self.own_pids, "systemd": self.systemd,
                               "owner": list(self.owner)}
         try:
@@ -145,11 +154,15 @@ class Task:
         except FileNotFoundError:
             return   # the bundle is gone: there will be a Shutdown
         for name in names:
-            if name != "shim.json" and not (name.startswith("shim.exec.") and name.endswith(".json")):
+            if name != "shim.json" and not (name.startswith(("shim.exec.", "shim.deleted."))
+                                            and name.endswith(".json")):
                 continue
             values = decode(read(f"{self.bundle}/{name}"), name)
             assert isinstance(values, dict)
             process = TaskProcess(self.bundle, **values)
+            if process.phase == DELETED:
+                self.deleted[process.exec_id] = process
+                continue
             self.processes[process.exec_id] = process
             if not process.exec_id:
                 of_task = values["task"]
@@ -168,13 +181,26 @@ class Task:
         """There is no container any more."""
         forget(f"{self.bundle}/state")
 
+    def delete(self, process: TaskProcess) -> None:
+        """Forget a process, but for the answer to Delete: `answered`."""
+        before, process.phase = process.file, DELETED
+        self.save(process)
+        self._forget(process, before)
+
+    def answered(self, process: TaskProcess) -> None:
+        """The answer to Delete is on its way."""
+        forget(process.file)
+
     def drop(self, process: TaskProcess) -> None:
         """Forget a process."""
+        self._forget(process, process.file)
+
+    def _forget(self, process: TaskProcess, file: str) -> None:
         with self.changed:
             if self.processes.get(process.exec_id) is process:
                 del self.processes[process.exec_id]
             self.changed.notify_all()
-        forget(process.file)
+        forget(file)
         if process.end:
             self.parent.forget(process.end)
 
@@ -188,11 +214,19 @@ class Task:
                     process.end = end
                     if end.key:   # another server has announced it
                         process.status, process.exited_at, process.finished = end.status, end.time, True
-                    else:
+                    elif self.ready:
                         self._settle(self, process)
                     self.changed.notify_all()
                     return True
         return False
+
+    def begin(self) -> None:
+        """The monitor has told everything: deal with the ends that nobody has dealt with."""
+        with self.changed:
+            self.ready = True
+            ended = [process for process in self.processes.values() if process.end and not process.finished]
+        for process in ended:
+            self._settle(self, process)
 
     def known(self, process: TaskProcess, pid: int, started: int) -> None:
         """The process exists."""

@@ -68,11 +68,13 @@ RUNS = [
     ("monitor", "arguments/*.c", PROGRAMS / "monitor/monitor", "pocker/integration/test_streams.py",
      "attach or log or terminal", 8),
     ("proxy", "arguments/*.c", PROGRAMS / "proxy/proxy", "pocker/integration/test_network.py", "port", 3),
-    ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_service.py", "not descriptors", 12)]
+    ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_service.py", "not descriptors", 12),
+    ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_parameters.py", "not score", 15),
+    ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_info.py", "info", 4)]
 
 
 @pytest.mark.parametrize(("name", "shared", "installed", "tests", "keywords", "least"), RUNS,
-                         ids=[run[0] for run in RUNS])
+                         ids=[f"{run[0]}-{Path(run[3]).stem}" for run in RUNS])
 def test_programs_run_without_a_report(directory: Path, name: str, shared: str, installed: Path, tests: str,
                                        keywords: str, least: int) -> None:
     program = build(directory, [*(PROGRAMS / name).glob("*.c"), *PROGRAMS.glob(shared)])

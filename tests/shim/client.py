@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -9,9 +10,11 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pyruntime.runtime.config.template import template
 from pyruntime.shim import messages
 from tests.clients.documented_configs import PYRUNTIME
 from tests.clients.room import Room
@@ -122,21 +125,27 @@ class EventSink:
 
 
 class Machine:
-    """A room in which shims are started, with one namespace."""
+    """A room in which shims are started, with one namespace. ``shim`` is the program: ours, or containerd's own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shim: str = SHIM) -> None:
         self.path = path
+        self.shim = shim
         self.namespace = f"shim-tests-{os.getpid()}"
         self.room = Room(path, [self.namespace], str(Path(PYRUNTIME).parent))
         self.sink = EventSink(path / "events")
         self.clients: list[Client] = []
 
-    def start(self, task: str, bundle: Path) -> str:
-        """Run `start`; return the socket's path, as it is seen here."""
-        done = self.room.run(*self.words(task, bundle), "start", env=self.environment)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == (bundle / "address").read_text()
-        return self.room.seen(done.stdout.removeprefix("unix://"))
+    def start(self, task: str, bundle: Path, request: bytes = b"") -> str:
+        """Run `start` with a request on standard input; return the socket's path, as it is seen here."""
+        # Not through nsenter alone: containerd's shim looks for the OOM score of its parent.
+        words = self.room.words("sh", "-c", f'cd {bundle}; "$@"; exit $?', "sh", *self.words(task, bundle), "start")
+        done = subprocess.run(words, input=request, env=self.environment, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return self.room.seen(self.address(done.stdout).removeprefix("unix://"))
+
+    def address(self, answer: bytes) -> str:
+        """The address in the answer of `start`."""
+        return answer.decode()
 
     def client(self, path: str) -> Client:
         """A connection that is closed with the room at the latest."""
@@ -144,7 +153,7 @@ class Machine:
         return self.clients[-1]
 
     def words(self, task: str, bundle: Path) -> list[str]:
-        return [SHIM, "-namespace", self.namespace, "-address", "/run/none", "-id", task, "-bundle", str(bundle)]
+        return [self.shim, "-namespace", self.namespace, "-address", "/run/none", "-id", task, "-bundle", str(bundle)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -187,11 +196,61 @@ class Reader:
             self.data += part
         os.close(fd)
 
+    def close(self) -> None:
+        """Nobody will write."""
+        os.close(os.open(self.path, os.O_WRONLY))
+        self.all()
+
     def all(self) -> bytes:
         """Everything up to the end of the stream."""
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), f"the stream has not ended: {self.data!r}"
         return self.data
+
+
+class Container:
+    """A bundle as containerd prepares it, and a client of its shim."""
+
+    def __init__(self, machine: Machine, name: str, *args: str, terminal: bool = False, request: bytes = b"",
+                 edit: Callable[[dict[str, Any]], None] = lambda config: None) -> None:
+        self.machine = machine
+        self.name = name
+        self.bundle = machine.path / name
+        (self.bundle / "rootfs").mkdir(parents=True)
+        config = template(rootless=False, uid=0, gid=0, unified=False)
+        config["process"].update(args=list(args), terminal=terminal)
+        config["linux"]["cgroupsPath"] = f"/{machine.namespace}/{name}"
+        edit(config)
+        (self.bundle / "config.json").write_text(json.dumps(config))
+        self.terminal = terminal
+        self.path = machine.start(name, self.bundle, request)
+        self.client = machine.client(self.path)
+        self.out = Reader(self.bundle / "out")
+
+    def create(self, **fields: Any) -> int:
+        mount = {"type": "bind", "source": str(self.machine.path / "image"), "options": ["rbind", "rw"]}
+        pid: int = self.client.call("Create", id=self.name, bundle=str(self.bundle), terminal=self.terminal, **{
+            "rootfs": [mount], "stdout": self.out.path, **fields})["pid"]
+        return pid
+
+    def call(self, method: str, **fields: Any) -> dict[str, Any]:
+        return self.client.call(method, id=self.name, **fields)
+
+    def exec(self, exec_id: str, *args: str, **fields: Any) -> Reader:
+        out = Reader(self.bundle / f"out-{exec_id}")
+        process = {"args": list(args), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+        self.call("Exec", exec_id=exec_id, stdout=out.path, spec={
+            "type_url": "types.containerd.io/opencontainers/runtime-spec/1/Process",
+            "value": json.dumps(process).encode()}, **fields)
+        return out
+
+    def remove(self) -> dict[str, Any]:
+        deleted = self.call("Delete")
+        self.call("Shutdown", now=True)
+        until(lambda: self.name not in self.machine.monitors())
+        assert not os.path.ismount(self.bundle / "rootfs")
+        self.client.close()
+        return deleted
 
 
 def until(condition: Any) -> None:

@@ -22,7 +22,7 @@ static uint64_t add(uint64_t hash, const char *text)
 bool socket_path(char path[108], const struct options *options, const char *id, const char *suffix)
 {
 	uint64_t hash = add(add(add(0xcbf29ce484222325, options->address), options->namespace), id);
-	int length = snprintf(path, 108, "%s/py%016llx%s", SOCKETS, (unsigned long long)hash, suffix);
+	int length = snprintf(path, 108, "%s/py%016llx%s", options->sockets, (unsigned long long)hash, suffix);
 	return length > 0 && length < 108;
 }
 

@@ -56,6 +56,7 @@ static void become_server(int listener)
 			 (char *)server_path,
 			 (char *)options->namespace,
 			 (char *)options->address,
+			 (char *)(options->own_server ? "2" : "60"), /* seconds without a monitor */
 			 NULL};
 	sigset_t none;
 	sigemptyset(&none);
@@ -63,6 +64,7 @@ static void become_server(int listener)
 		signal(sig, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
+	leave_cgroup();
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), errors = null;
 	if (join(log, sizeof log, (const char *[]){options->bundle, "/log", NULL})) {
 		int fifo = open(log, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
@@ -161,8 +163,8 @@ static void connect_link(void)
 	link_send(HELLO, 0, (uint64_t)getpid(), hello, length);
 	tell_exits();
 	tell_events();
-	link_send(READY, 0, 0, NULL, 0);
 	repeat_requests();
+	link_send(READY, 0, 0, NULL, 0);
 }
 
 int link_patience(void)
@@ -225,6 +227,8 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 		break;
 	case RESPONSE:
 		answer(head->number, payload, head->length);
+		if (head->flags & 1)
+			quit();
 		break;
 	case FORGET:
 		forget_exit(head->number);
@@ -259,9 +263,6 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 			abandon(head->number);
 		else
 			release(head->number);
-		break;
-	case QUIT:
-		quit();
 		break;
 	}
 	for (int i = 0; i < head->fds && !used; i++)

@@ -1,4 +1,4 @@
-/* What containerd runs: `start` and `delete`; Python answers -v and -info (docs/decisions/0023-the-shim.md). */
+/* What containerd runs: `start`, `delete`, -v and -info (docs/decisions/0023-the-shim.md). */
 #define _GNU_SOURCE
 #include "shim.h"
 #include <errno.h>
@@ -115,15 +115,23 @@ static int start(struct options *options)
 	if (strlen(options->id) + strlen(options->namespace) + strlen(options->bundle) + strlen(options->address) >
 	    8000)
 		return complain("the ID, the namespace and the paths", "too long");
+	const char *wrong = read_parameters(options);
+	if (wrong)
+		return complain("the request on standard input", wrong);
 	if (!socket_path(path, options, options->id, ""))
-		return complain(SOCKETS, "too long");
+		return complain(options->sockets, "too long");
 	mkdir("/run/containerd", 0711);
-	mkdir(SOCKETS, 0700);
+	mkdir(options->sockets, 0700);
 	if (!own_name()) /* while the program's file is in place: an upgrade replaces it */
 		return complain("/proc/self/exe cannot be read", "mount procfs on /proc");
 	int listener = bind_socket(path, &alive);
 	if (listener < 0 && !alive)
 		return complain(path, strerror(errno));
+	if (!alive && *options->cgroup && !enter_cgroup(options->cgroup)) {
+		int error = errno;
+		unlink(path);
+		return complain(options->cgroup, strerror(error));
+	}
 	if (!join(address, sizeof address, (const char *[]){"unix://", path, NULL}) ||
 	    !write_file_at(options->bundle, "address", address))
 		return complain(options->bundle, "cannot write the file address");
@@ -151,14 +159,24 @@ static int start(struct options *options)
 /* --- delete ----------------------------------------------------------------------------------------------------------
  */
 
-static size_t put_number(unsigned char *out, int field, uint64_t number)
+static size_t put_head(unsigned char *out, int field, int wire_type, uint64_t number)
 {
 	size_t used = 0;
-	out[used++] = (unsigned char)(field << 3);
+	out[used++] = (unsigned char)(field << 3 | wire_type);
 	for (; number > 127; number >>= 7)
 		out[used++] = (unsigned char)(number | 128);
 	out[used++] = (unsigned char)number;
 	return used;
+}
+
+static size_t put_number(unsigned char *out, int field, uint64_t number)
+{
+	return put_head(out, field, 0, number);
+}
+
+size_t put_length(unsigned char *out, int field, uint64_t length)
+{
+	return put_head(out, field, 2, length);
 }
 
 static void respond(uint64_t pid)
@@ -224,8 +242,10 @@ static int delete (struct options *options)
 	snprintf(path, sizeof path, "%s/rootfs", options->bundle);
 	while (!umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW))
 		;
-	char socket[108];
-	if (socket_path(socket, options, options->id, "")) {
+	char address[128];
+	snprintf(path, sizeof path, "%s/address", options->bundle);
+	if (read_file(AT_FDCWD, path, address, sizeof address) > 0) {
+		const char *socket = plain(address);
 		/* containerd has given up this monitor, if it still lives. */
 		static const unsigned char frame[10] = {[8] = TYPE_QUIT};
 		int fd = connect_to(socket);
@@ -242,14 +262,15 @@ static int delete (struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = {.namespace = "", .address = "", .publisher = "", .id = ""};
+	struct options options = {
+	    .namespace = "", .address = "", .publisher = "", .id = "", .sockets = "/run/containerd/s"};
 	char directory[4096];
 	(void)argc;
 	const char *action = read_flags(argv, &options);
-	if (action && (!strcmp(action, "v") || !strcmp(action, "version") || !strcmp(action, "info"))) {
-		own_name();
-		return hand_over(argv, NULL); /* once in the life of a containerd: Python knows the features */
-	}
+	if (action && (!strcmp(action, "v") || !strcmp(action, "version")))
+		return print_version();
+	if (action && !strcmp(action, "info"))
+		return print_info();
 	if (!options.bundle)
 		options.bundle = getcwd(directory, sizeof directory);
 	options.address = plain(options.address);

@@ -46,7 +46,7 @@ int monitor(const struct options *options, const char *path, int listener)
 	struct pollfd *entries = NULL;
 	size_t room = 0;
 	int signals = block_signals();
-	if (signals < 0 || !socket_path(server, options, "", ".server"))
+	if (signals < 0 || !socket_path(server, options, options->server, ".server"))
 		return 1;
 	clients_begin(listener);
 	link_begin(options, server);

@@ -15,6 +15,11 @@
 struct options {
 	const char *namespace, *address, *publisher, *id, *bundle;
 	bool debug;
+	/* parameters.c */
+	char sockets[44];  /* directory: containerd allows for 42 bytes */
+	char cgroup[1024]; /* of the monitor; "": as containerd's */
+	char server[256];  /* whose server: "" the namespace's, else that of a pod or a container */
+	bool own_server, of_pod;
 };
 
 /* --- bytes that wait to be sent, or to be complete -----------------------------------------------------------------
@@ -55,7 +60,7 @@ enum kind {
 			    (uint16_t), and the words of the command line, each with a NUL */
 	OPEN = 'o',      /* as HOLD, for a FIFO that we open ourselves; flags 1: for reading; payload: the key, and the
 			    path with a NUL; number: that of the answer, SPAWNED with 1 or a negative errno */
-	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response */
+	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response; flags 1: end after it */
 	FORGET = 'f',    /* number: the exit to forget */
 	BIND = 'b',      /* number: an exit; payload: the key of its process (uint64_t): a server has dealt with it */
 	CONFIRMED = 'd', /* number: the event, which containerd has */
@@ -66,7 +71,6 @@ enum kind {
 	CLOSE_STDIN = 'c', /* number: key */
 	RELEASE = 'r', /* number: key; close everything that is held, once the terminal's output is copied; flags 1: at
 			  once, and without an answer */
-	QUIT = 'z',
 };
 
 void link_begin(const struct options *options, const char *server);
@@ -130,8 +134,22 @@ int monitor(const struct options *options, const char *path, int listener);
 long long milliseconds(void);
 void quit(void);
 
+/* parameters.c: read standard input of `start`; returns what is wrong, or NULL */
+const char *read_parameters(struct options *options);
+bool read_all(int fd, const unsigned char **data, size_t *length);
+
+/* info.c: what -v and -info print; the exit status */
+int print_version(void);
+int print_info(void);
+
+/* main.c: the head of a protobuf field that has a length, 11 bytes at most; returns its size */
+size_t put_length(unsigned char *out, int field, uint64_t length);
+
+/* cgroup.c */
+bool enter_cgroup(const char *path); /* an existing one, in every hierarchy that has it */
+void leave_cgroup(void);
+
 /* address.c */
-#define SOCKETS "/run/containerd/s"
 /* The path of the socket that belongs to a namespace of one containerd and to an ID, "" for the server's. */
 bool socket_path(char path[108], const struct options *options, const char *id, const char *suffix);
 int listen_at(const char *path, int backlog); /* EADDRINUSE: a file is there */

@@ -15,6 +15,7 @@ import subprocess
 
 from pyruntime.errors import CriuError, HostError, PyruntimeError, words
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
+from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.system.processes import SIGKILL, ended
 
 TYPE_CHECKING = False
@@ -76,12 +77,14 @@ class Criu:
     """One CRIU process, from its start to its end.
 
     ``log``  the absolute path of CRIU's log, for messages; empty if CRIU writes no log
+    ``parent``  its parent process, which waits for it
     """
 
-    def __init__(self, pid: int, socket: _socket.socket, log: str = "") -> None:
+    def __init__(self, pid: int, socket: _socket.socket, log: str = "", parent: Parent = THIS_PROCESS) -> None:
         self.pid = pid
         self.socket = socket
         self.log = log
+        self.parent = parent
 
     @classmethod
     def spawn(cls, program: str, log: str = "") -> Criu:
@@ -117,7 +120,7 @@ class Criu:
             self.abandon()
             raise
         self.socket.close()
-        os.waitpid(self.pid, 0)
+        self.parent.wait(self.pid)
         if not response.get("success"):
             raise self._failure(kind, response)
         return response
@@ -176,7 +179,7 @@ class Criu:
                     os.kill(self.pid, SIGKILL)
             finally:
                 os.close(pidfd)
-            os.waitpid(self.pid, 0)
+            self.parent.wait(self.pid)
         except (ProcessLookupError, ChildProcessError):
             return   # it has been waited for already
 

@@ -276,7 +276,7 @@ def check_bundle(config: Config) -> None:
 def check_terminal(config: Config, request: Request) -> None:
     """Raise UsageError for a terminal whose master end has no receiver."""
     terminal = config.get("process.terminal", False)
-    if request.detached and terminal and not request.console_socket:
+    if request.detached and terminal and not (request.console_socket or request.console):
         raise UsageError("cannot allocate tty if pyruntime will detach without setting console socket: give"
                          " --console-socket, or set process.terminal to false")
     if request.console_socket and not (terminal and request.detached):

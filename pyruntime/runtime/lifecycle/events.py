@@ -68,7 +68,8 @@ class OomCounter:
         try:
             if self.event == select.POLLIN:
                 found = os.eventfd_read(self.fds[0])
-                return found if os.path.isdir(self.directory) else 0
+                os.pread(self.fds[1], 1, 0)   # not the path: another cgroup may have it by now
+                return found
             before, self._seen = self._seen, self._killed()
             return self._seen - before
         except OSError:   # EAGAIN: no kills; ENODEV, ENOENT: the cgroup was removed

@@ -43,7 +43,7 @@ class ExecRequest:
     """The options of `exec`, besides the ID.
 
     ``args``           the command and its arguments; empty if a process object is given
-    ``process``        the process object (config.md#process), or the name of its file
+    ``process``        the process object (config.md#process), its JSON text (bytes), or the name of its file
     ``options``        keyword arguments of config.joining.asked_process
     ``cgroup``         ``[CONTROLLER,...:]PATH``: sub-cgroups to enter instead of the container's cgroup
     ``remember``       whether to keep the plan for later requests with the same process file (replay.py)
@@ -56,8 +56,9 @@ class ExecRequest:
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
     """
 
-    def __init__(self, args: Sequence[str] = (), *, process: str | Mapping[str, Any] = "", console_socket: str = "",
-                 pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0, cgroup: Sequence[str] = (),
+    def __init__(self, args: Sequence[str] = (), *, process: str | bytes | Mapping[str, Any] = "",
+                 console_socket: str = "", pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0,
+                 cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
                  stdin: bool = True, remember: bool = False, console: _socket.socket | None = None,
                  streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
@@ -135,6 +136,8 @@ def _config(container: StateDirectory, record: StateRecord, request: ExecRequest
         if isinstance(request.process, str):
             document, data = os.path.basename(request.process), _read(request.process)
             request.content = data
+        elif isinstance(request.process, bytes):
+            document, data = "exec", request.process
         else:
             document, data = "exec", encode(dict(request.process)).encode()
         process = given_process(kept, data, document, request.warn)

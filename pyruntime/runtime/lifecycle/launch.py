@@ -237,7 +237,7 @@ class Launch:
         self.encoded = encode(self.plan.steps, self._fault.for_stub(self.plan.steps))
         ours, theirs = channel.pair()
         self._control = ours
-        image = program()
+        image = self.parent.program(program)
         plan = sealed("plan", self.encoded)
         wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
         base = 3 + self.preserve
@@ -311,7 +311,7 @@ class Launch:
         self.init = pid
         self.debug(f"child process in init(): {pid}")
         self.started()
-        self.parent.wait(self.stub)
+        self.parent.let_end(self.stub)
         self.stub = 0
 
     def _last_words(self) -> str:

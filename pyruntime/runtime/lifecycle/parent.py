@@ -11,11 +11,11 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Parent:
-    """This process. A subclass whose processes are those of another process overrides both methods."""
+    """This process. A subclass whose processes are those of another process overrides `spawn` and `wait`."""
 
     def spawn(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]]) -> int:
         """Start a program, given by a descriptor, without an environment; return its pid. ``descriptors``: a descriptor
@@ -31,10 +31,18 @@ class Parent:
             for fd in parked:
                 os.close(fd)
 
+    def program(self, make: Callable[[], int]) -> int:
+        """A descriptor of the stub's program, which the caller closes; ``make`` makes a copy of it."""
+        return make()
+
     def wait(self, pid: int) -> int:
         """Wait for the end of a process that `spawn` has started, or of its sibling; return its wait status (wait(2)).
         Raises ChildProcessError if there is none."""
         return os.waitpid(pid, 0)[1]
+
+    def let_end(self, pid: int) -> None:
+        """Wait for a process that is about to end by itself, and whose wait status is of no interest."""
+        self.wait(pid)
 
 
 THIS_PROCESS = Parent()

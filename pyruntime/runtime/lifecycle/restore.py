@@ -37,6 +37,7 @@ from pyruntime.runtime.lifecycle.delete import delete, destroy
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.runtime.lifecycle.launch import Launch
 from pyruntime.runtime.lifecycle.life import prepare, settle
+from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.lifecycle.template import leave
@@ -45,7 +46,7 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 _STAGE = "stage"   # in the container's directory: mount point of the root filesystem while CRIU works
@@ -62,15 +63,17 @@ class RestoreRequest(CriuRequest):
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
                  detached: bool = True, lsm_profile: str = "", lsm_mount_context: str = "",
-                 cgroup_manager: str = "cgroupfs", warn: Callable[[str], None] = lambda text: None,
-                 debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+                 cgroup_manager: str = "cgroupfs", streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
+                 warn: Callable[[str], None] = lambda text: None, debug: Callable[[str], None] = lambda text: None,
+                 **options: Any) -> None:
         super().__init__(**options)
         if lsm_profile and lsm_profile.partition(":")[0] not in ("apparmor", "selinux"):
             raise UsageError(f'--lsm-profile "{lsm_profile}": write apparmor:NAME or selinux:LABEL')
         self.lsm_profile = lsm_profile
         self.lsm_mount_context = lsm_mount_context
         self.create = Request(console_socket=console_socket, console=console, pid_file=pid_file, detached=detached,
-                              rootless=self.rootless, cgroup_manager=cgroup_manager, warn=warn, debug=debug)
+                              rootless=self.rootless, cgroup_manager=cgroup_manager, streams=streams, parent=parent,
+                              warn=warn, debug=debug)
 
 
 def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, *, subreaper: bool = True) -> int:
@@ -190,7 +193,7 @@ class Revival(Launch):
 
     def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
                  request: RestoreRequest) -> None:
-        super().__init__(plan, {}, 0, request.create.debug)
+        super().__init__(plan, {}, 0, request.create.debug, request.create.streams, request.create.parent)
         self.config = config
         self.container = container
         self.record = record
@@ -221,7 +224,7 @@ class Revival(Launch):
             self._began = True
         finally:
             theirs.close()
-        criu = Criu(self.init, ours, os.path.join(self.request.work_path, RESTORE_LOG))
+        criu = Criu(self.init, ours, os.path.join(self.request.work_path, RESTORE_LOG), self.parent)
         self.init = 0
         # Opened in CRIU's mount namespace: CRIU works in these directories, and refuses mounts of other namespaces.
         inside = f"/proc/{criu.pid}/root"

@@ -23,7 +23,6 @@ gone() {{ quietly task rm --force $n; quietly ctr container rm $n; }}
 """
 CASES = scripts("containerd.sh")
 del CASES["a runtime that is missing"]   # an option of containerd's own shim
-del CASES["checkpoint"]   # its second half creates a task from a checkpoint, which is not implemented
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -8,14 +8,12 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bundles.build import busybox_rootfs
-from pyruntime.runtime.config.template import template
 from pyruntime.shim import messages
-from tests.shim.client import FRAME, Machine, Reader, ShimError, read_frame, until
+from tests.shim.client import FRAME, Container, Machine, ShimError, read_frame, until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -31,49 +29,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     made.close()
     assert left == []
     assert [name for name in sockets if ".server" not in name] == []
-
-
-class Container:
-    """A bundle as containerd prepares it, and a client of its shim."""
-
-    def __init__(self, machine: Machine, name: str, *args: str, terminal: bool = False) -> None:
-        self.machine = machine
-        self.name = name
-        self.bundle = machine.path / name
-        (self.bundle / "rootfs").mkdir(parents=True)
-        config = template(rootless=False, uid=0, gid=0, unified=False)
-        config["process"].update(args=list(args), terminal=terminal)
-        config["linux"]["cgroupsPath"] = f"/{machine.namespace}/{name}"
-        (self.bundle / "config.json").write_text(json.dumps(config))
-        self.terminal = terminal
-        self.path = machine.start(name, self.bundle)
-        self.client = machine.client(self.path)
-        self.out = Reader(self.bundle / "out")
-
-    def create(self, **fields: Any) -> int:
-        mount = {"type": "bind", "source": str(self.machine.path / "image"), "options": ["rbind", "rw"]}
-        pid: int = self.client.call("Create", id=self.name, bundle=str(self.bundle), rootfs=[mount],
-                                    terminal=self.terminal, **{"stdout": self.out.path, **fields})["pid"]
-        return pid
-
-    def call(self, method: str, **fields: Any) -> dict[str, Any]:
-        return self.client.call(method, id=self.name, **fields)
-
-    def exec(self, exec_id: str, *args: str) -> Reader:
-        out = Reader(self.bundle / f"out-{exec_id}")
-        process = {"args": list(args), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
-        self.call("Exec", exec_id=exec_id, stdout=out.path, spec={
-            "type_url": "types.containerd.io/opencontainers/runtime-spec/1/Process",
-            "value": json.dumps(process).encode()})
-        return out
-
-    def remove(self) -> dict[str, Any]:
-        deleted = self.call("Delete")
-        self.call("Shutdown", now=True)
-        until(lambda: self.name not in self.machine.monitors())
-        assert not os.path.ismount(self.bundle / "rootfs")
-        self.client.close()
-        return deleted
 
 
 def test_a_life(machine: Machine) -> None:
@@ -122,6 +77,8 @@ def test_exec(machine: Machine) -> None:
     with pytest.raises(ShimError) as gone:
         container.call("State", exec_id="one")
     assert gone.value.code == 5
+    container.exec("unstarted", "true")
+    assert container.call("Delete", exec_id="unstarted")["pid"] == 0
     container.exec("bad", "nosuch")
     with pytest.raises(ShimError, match="executable file not found"):
         container.call("Start", exec_id="bad")
@@ -134,7 +91,8 @@ def test_exec(machine: Machine) -> None:
     assert late.value.code == 9
     container.remove()
     until(lambda: machine.sink.of("exec") == [
-        "create", "start", "exec-added one", "exec-added one-again", "exec-started one", "exit one", "exec-added bad",
+        "create", "start", "exec-added one", "exec-added one-again", "exec-started one", "exit one",
+        "exec-added unstarted", "exec-added bad",
         "exit", "delete"])
 
 

@@ -1,0 +1,110 @@
+"""The mounts of Create."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundles.build import busybox_rootfs
+from tests.shim.client import Container, Machine, ShimError, until
+
+pytestmark = pytest.mark.timeout(120)
+_MAPS = ["uidmap=0:100000:65536", "gidmap=0:100000:65536"]
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    path = tmp_path_factory.mktemp("rootfs")
+    path.chmod(0o711)
+    path.parent.chmod(0o711)
+    for above in path.parents[:2]:
+        os.chmod(above, 0o711)
+    busybox_rootfs(path / "image")
+    made = Machine(path)
+    yield made
+    made.close()
+
+
+def in_user_namespace(config: dict[str, Any]) -> None:
+    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    config["linux"].update(uidMappings=ids, gidMappings=ids)
+    config["linux"]["namespaces"].append({"type": "user"})
+    config["root"]["readonly"] = False
+
+
+def layers(machine: Machine, name: str, count: int) -> list[str]:
+    made = []
+    for number in range(count):
+        layer = machine.path / f"{name}-layer-{number}"
+        layer.mkdir()
+        (layer / f"file-{number}").write_text(f"of layer {number}\n")
+        made.append(str(layer))
+    return [*made, str(machine.path / "image")]
+
+
+@pytest.mark.parametrize("kind", ["bind", "overlay", "long overlay"])
+def test_mapped_ids(machine: Machine, kind: str) -> None:
+    """The container's root owns what root owns in the layers, and may write; nothing but the root filesystem stays
+    mounted."""
+    name = kind.replace(" ", "-")
+    below = layers(machine, name, 60 if kind == "long overlay" else 2)
+    upper, work = machine.path / f"{name}-upper", machine.path / f"{name}-work"
+    for directory in (upper, work):
+        directory.mkdir()
+        os.chown(directory, 100000, 100000)
+    mount: dict[str, Any] = {"type": "bind", "source": below[-1], "options": ["rbind", "ro", *_MAPS]}
+    script = "stat -c '%u %g' /bin/busybox; ! touch /new"
+    if kind != "bind":
+        mount = {"type": "overlay", "source": "overlay", "options": [
+            f"lowerdir={':'.join(below)}", f"upperdir={upper}", f"workdir={work}", *_MAPS]}
+        script = "stat -c '%u %g' /bin/busybox; cat /file-1; touch /new"
+    container = Container(machine, name, "sh", "-c", script, edit=in_user_namespace)
+    container.bundle.chmod(0o711)
+    container.create(rootfs=[mount], options=None)
+    mounts = [line.split()[4] for line in machine.room.ok("cat", "/proc/self/mountinfo").splitlines()]
+    assert [path for path in mounts if path.startswith(str(container.bundle))] == [f"{container.bundle}/rootfs"]
+    container.call("Start")
+    assert container.call("Wait")["exit_status"] == 0, container.out.data
+    assert container.out.all() == b"0 0\n" + (b"of layer 1\n" if kind != "bind" else b"")
+    if kind != "bind":
+        assert (upper / "new").stat().st_uid == 100000
+    container.remove()
+
+
+def test_a_map_that_is_wrong(machine: Machine) -> None:
+    container = Container(machine, "wrong", "true")
+    with pytest.raises(ShimError, match="failed to mount rootfs component"):
+        container.create(rootfs=[{"type": "bind", "source": str(machine.path / "image"),
+                                  "options": ["bind", "uidmap=none", "gidmap=0:1:1"]}])
+    assert not os.path.ismount(container.bundle / "rootfs")
+    container.call("Shutdown")
+    until(lambda: "wrong" not in machine.monitors())
+
+
+def test_a_mount_that_fails_takes_the_others_along(machine: Machine) -> None:
+    image = {"type": "bind", "source": str(machine.path / "image"), "options": ["rbind"]}
+    for number, second in enumerate([
+            {"type": "ext4", "source": "/no/such"}, {"type": "bind", "source": "/no/such", "options": ["bind"]},
+            {"type": "overlay", "source": "overlay", "options": ["lowerdir=/no/such:/no/other", *_MAPS]}]):
+        container = Container(machine, f"second-{number}", "true")
+        with pytest.raises(ShimError, match=r"failed to mount rootfs component.*no such file or directory"):
+            container.create(rootfs=[image, second])
+        assert not os.path.ismount(container.bundle / "rootfs")
+        container.call("Shutdown")
+
+
+def test_a_target_below_the_root(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here\n")
+    image = {"type": "bind", "source": str(machine.path / "image"), "options": ["rbind"]}
+    container = Container(machine, "below", "cat", "/tmp/file")
+    subprocess.run(["mkdir", "-p", machine.path / "image/tmp"], check=True)
+    container.create(rootfs=[image, {"type": "bind", "source": str(tmp_path), "target": "/tmp", "options": ["bind"]}])
+    container.call("Start")
+    container.call("Wait")
+    assert container.out.all() == b"here\n"
+    container.remove()
