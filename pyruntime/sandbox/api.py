@@ -23,8 +23,9 @@ from threading import Condition, Lock
 from weakref import WeakSet
 
 from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, UsageError
+from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox import files
-from pyruntime.sandbox.configuration import WRITABLE, configuration
+from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
 from pyruntime.sandbox.private_mounts import in_private_mounts
@@ -32,8 +33,6 @@ from pyruntime.sandbox.result import Done, Usage
 from pyruntime.sandbox.run import Run
 from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of
 from pyruntime.system import kernel
-from pyruntime.system.files import replace
-from pyruntime.system.json import encode
 from pyruntime.system.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID
 
 TYPE_CHECKING = False
@@ -140,13 +139,13 @@ class Sandbox:
         self._cwd = self._cwd or prepared.cwd or "/work"
         for cgroups in (True, False):
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
-                                     env=self._env, writable=self._writable, cgroup=f"/{self.name}" if cgroups else "",
+                                     env=self._env, writable=self._writable, cgroup=f"/{ID_MARK}" if cgroups else "",
                                      swap=_counts_swap())
-            replace(f"{scratch}/config.json", encode(document).encode())
             self._runtime = runtime(cgroups=cgroups)
             try:
-                self._runtime.create(self.name, scratch, streams=streams)
-                break
+                self._entrance = self._runtime.create_prepared(
+                    self.name, preparation(self._runtime, document, scratch), streams=streams)
+                return
             except (HostError, StepError) as error:
                 if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}":
                     raise
@@ -154,14 +153,6 @@ class Sandbox:
                     raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave"
                                     " out require_limits") from None
                 self.unenforced = ("memory", "swap", "cpus", "pids")
-        try:
-            self._runtime.start(self.name)
-            self._process = document["process"]
-            self._init = self._runtime.state(self.name).pid
-            self._root = os.open(f"/proc/{self._init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except BaseException:
-            self._runtime.delete(self.name, force=True)
-            raise
 
     # ---- use ------------------------------------------------------------------------------------
 
@@ -189,20 +180,20 @@ class Sandbox:
         """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
         if not argv or isinstance(argv, (str, bytes)):
             raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
-        process = {**self._process, "args": [os.fspath(word) for word in argv], "cwd": cwd or self._cwd}
-        if env is not None:
-            process["env"] = [f"{name}={value}" for name, value in env.items()]
+        words = [os.fspath(word) for word in argv]
+        variables = None if env is None else [f"{name}={value}" for name, value in env.items()]
         data = input.encode() if isinstance(input, str) else input
         number = self._enter()
         try:
             with ExitStack() as stack:
+                group = None
                 if self.unenforced:
                     stack.enter_context(self._alone)
-                    run = Run(self._runtime, self.name, None, self._kill_all)
                 else:
-                    group = self._runtime.subgroup(self.name, f"run-{number}")
-                    run = Run(self._runtime, self.name, group, self._kill_all)
-                return run.carry_out(process, data, seconds=self.limits.wall if timeout is None else timeout,
+                    group = self._entrance.subgroup(f"run-{number}")
+                run = Run(self._entrance, group, self._kill_all)
+                return run.carry_out(words, variables, cwd or self._cwd, data,
+                                     seconds=self.limits.wall if timeout is None else timeout,
                                      limit=size("max_output", max_output), output_kills=output_kills, stop=stop,
                                      closed=lambda: self._closed)
         finally:
@@ -213,7 +204,7 @@ class Sandbox:
         a regular file, a symbolic link in the path, more than ``limit`` bytes."""
         self._enter()
         try:
-            return files.read(self._root, path, size("limit", limit))
+            return files.read(self._entrance.root, path, size("limit", limit))
         finally:
             self._leave()
 
@@ -222,7 +213,7 @@ class Sandbox:
         SandboxFileError: a symbolic link in the path, no space left."""
         self._enter()
         try:
-            files.write(self._root, path, data.encode() if isinstance(data, str) else data, mode=mode,
+            files.write(self._entrance.root, path, data.encode() if isinstance(data, str) else data, mode=mode,
                         uid=self._user[0], gid=self._user[1])
         finally:
             self._leave()
@@ -244,9 +235,9 @@ class Sandbox:
             with self._idle:
                 # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
                 self._idle.wait_for(lambda: self._runs == 0)
-            os.close(self._root)
+            self._entrance.close()
             with suppress(ChildProcessError):   # another part of this program waits for all children
-                os.waitpid(self._init, 0)
+                os.waitpid(self._entrance.pid, 0)
             self._runtime.delete(self.name, force=True)
             self._held.close()
         finally:
@@ -262,7 +253,7 @@ class Sandbox:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_process"):   # created
+        if hasattr(self, "_entrance"):   # created
             self.close()
 
     def __repr__(self) -> str:

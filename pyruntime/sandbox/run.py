@@ -21,10 +21,9 @@ from pyruntime.system.processes import SIGKILL
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
-    from pyruntime.runtime.api import Runtime
     from pyruntime.runtime.cgroups.subgroup import Subgroup
+    from pyruntime.runtime.lifecycle.preparation import Entrance
 
 _PATIENCE = 10.0   # seconds for killed processes to end
 
@@ -32,16 +31,15 @@ _PATIENCE = 10.0   # seconds for killed processes to end
 class Run:
     """One run. ``kill_all`` kills the sandbox's processes; it is called only without cgroups."""
 
-    def __init__(self, runtime: Runtime, box: str, group: Subgroup | None, kill_all: Callable[[], None]) -> None:
-        self._runtime = runtime
-        self._box = box
+    def __init__(self, entrance: Entrance, group: Subgroup | None, kill_all: Callable[[], None]) -> None:
+        self._entrance = entrance
         self._group = group
         self._kill_all = kill_all
         self._pid = 0
         self._pidfd = -1
 
-    def carry_out(self, process: dict[str, Any], data: bytes | None, *, seconds: float | None, limit: int,
-                  output_kills: bool, stop: int, closed: Callable[[], bool]) -> Done:
+    def carry_out(self, argv: Sequence[str], env: Sequence[str] | None, cwd: str, data: bytes | None, *,
+                  seconds: float | None, limit: int, output_kills: bool, stop: int, closed: Callable[[], bool]) -> Done:
         """Run it until it ends or the descriptor ``stop`` is readable; whatever happens, no process of it is left.
         ``closed``: whether the sandbox is being closed. Raises StepError if the program cannot be executed."""
         begun = monotonic()
@@ -51,7 +49,7 @@ class Run:
         try:
             if self._group:
                 self._group.create()
-            self._start(process, pipes.theirs)
+            self._start(argv, env, cwd, pipes.theirs)
             pipes.started()
             reason = pipes.follow(self._pidfd, deadline, stop=stop, enough=output_kills)
             self._kill()
@@ -69,16 +67,15 @@ class Run:
         if not reason:
             reason = (result.CANCELLED if closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)
-        return Done(tuple(process["args"]), code, stdout, stderr, reason, kills > 0, pipes.truncated,
+        return Done(tuple(argv), code, stdout, stderr, reason, kills > 0, pipes.truncated,
                     Usage(used, peak, monotonic() - begun))
 
-    def _start(self, process: dict[str, Any], streams: Sequence[int]) -> None:
+    def _start(self, argv: Sequence[str], env: Sequence[str] | None, cwd: str, streams: Sequence[int]) -> None:
         def known(pid: int) -> None:
             self._pidfd = os.pidfd_open(pid)
             self._pid = pid
 
-        self._runtime.exec(self._box, process=process, detach=True, streams=streams, on_pid=known,
-                           cgroup=self._group.where if self._group else ())
+        self._entrance.exec(argv, env=env, cwd=cwd, group=self._group, streams=streams, on_pid=known)
 
     def _kill(self) -> None:
         """Kill all processes of the run; with a cgroup, wait until all but the program itself have been reaped."""

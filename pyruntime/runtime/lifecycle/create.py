@@ -18,6 +18,7 @@ from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
+from pyruntime.system.json import encode
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
 
@@ -76,14 +77,14 @@ class Creation(Launch):
     """The launch of `create`; it is over when init waits for `start`."""
 
     def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
-                 request: Request, kept: dict[str, Any], host: Host) -> None:
+                 request: Request, beside: Callable[[StateRecord], None]) -> None:
+        """``beside`` is called with the record, once, while init is being set up."""
         super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug,
                          request.streams, request.parent)
         self.config = config
         self.container = container
         self.record = record
-        self.kept = kept
-        self.host = host
+        self.beside = beside
 
     def state(self, status: str) -> dict[str, Any]:
         """The current state document for a hook."""
@@ -101,10 +102,7 @@ class Creation(Launch):
         self.record.pid, self.record.started = self.init, start_time(self.init)
 
     def meanwhile(self) -> None:
-        # lazy: while init works, this costs no time
-        from pyruntime.runtime.lifecycle import life, template  # noqa: F401
-
-        template.leave(self.container, self.record, self.kept, self.host)
+        self.beside(self.record)
 
     def over(self, report: channel.Report | None) -> bool:
         if report is None or report.kind != channel.CREATED:
@@ -183,7 +181,29 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
         request.warn(warning)
-    record = record_of(config, container_id, plan)
+
+    def leave_template(record: StateRecord) -> None:
+        # lazy: while init works, this costs no time
+        from pyruntime.runtime.lifecycle import life, template  # noqa: F401
+
+        template.leave(container, record, kept, host)
+
+    def leave_lists(record: StateRecord) -> None:
+        from pyruntime.runtime.lifecycle.life import settle  # lazy: imported by leave_template
+
+        settle(container, record, notifies=notifies)
+
+    return carry_out(container, config, plan, request, encode(kept).encode(), beside=leave_template,
+                     settle=leave_lists, notifies=notifies)
+
+
+def carry_out(container: StateDirectory, config: Config, plan: Plan, request: Request, kept: bytes, *,
+              beside: Callable[[StateRecord], None], settle: Callable[[StateRecord], None],
+              notifies: bool = False) -> StateRecord:
+    """Create a container by its plan; on any failure nothing of it is left. ``kept`` is the content of exec.json.
+    ``beside`` is called with the record while init is being set up, ``settle`` when it is complete, to write it down.
+    """
+    record = record_of(config, container.id, plan)
     container.claim(record)
     launch = None
     try:
@@ -191,12 +211,11 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         if notifies:
             from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
             notify.prepare(container.directory)
-        launch = Creation(plan, config, container, record, request, kept, host)
+        launch = Creation(plan, config, container, record, request, beside)
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
         record.creator = [0, 0]
-        from pyruntime.runtime.lifecycle.life import settle  # lazy: imported by Creation.meanwhile
-        settle(container, record, notifies=notifies)
+        settle(record)
     except BaseException as error:
         if launch is not None and record.pid:
             launch.abandon(error)
