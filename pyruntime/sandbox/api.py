@@ -28,9 +28,11 @@ from pyruntime.sandbox import files
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, Streams
 from pyruntime.sandbox.private_mounts import in_private_mounts
+from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
-from pyruntime.sandbox.run import Run
+from pyruntime.sandbox.run import Run, carry_out
 from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of
 from pyruntime.system import kernel
 from pyruntime.system.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID
@@ -42,8 +44,10 @@ if TYPE_CHECKING:
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
+    from pyruntime.sandbox.pipes import Stream
 
-__all__ = ["Done", "HostMount", "Limits", "Sandbox", "Usage", "prune", "run_sandboxed"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "Sandbox", "Usage",
+           "prune", "run_sandboxed"]
 
 _NOBODY = 65534
 OUTPUT_LIMIT = "1m"
@@ -175,29 +179,67 @@ class Sandbox:
                               output_kills=output_kills)
         return finished(done, text=text, check=check)
 
+    def popen(self, argv: Sequence[str], *, stdin: Stream = DEVNULL, stdout: Stream = PIPE, stderr: Stream = PIPE,
+              timeout: float | None = None, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
+              terminal: bool = False, size: tuple[int, int] = (24, 80)) -> Process:
+        """Start a program, as subprocess.Popen does, and return while it runs.
+
+        ``stdin``, ``stdout``, ``stderr``  PIPE, DEVNULL, a descriptor or a file of this process; ``stderr`` also STDOUT
+        ``timeout``   seconds; then it is killed. None: ``limits.wall``
+        ``terminal``  give it a terminal instead, with ``size`` rows and columns
+
+        The others are as for `run`, and so are the errors; without cgroups, StateError if another program is running.
+        """
+        words, variables = _words(argv), _variables(env)
+        streams = None if terminal else Streams(stdin, stdout, stderr)
+        try:
+            run = self._new_run(wait=False)
+        except BaseException:
+            if streams:
+                streams.close()
+            raise
+        process = Process(run, words, seconds=self.limits.wall if timeout is None else timeout, left=self._leave)
+        process.start(variables, cwd or self._cwd, streams, text=text, window=size)
+        return process
+
+    def stream(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
+               check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = ""
+               ) -> OutputStream:
+        """Start a program, and return an iterator of its output: pairs of "stdout" or "stderr" and the bytes (or the
+        text). It has ``done`` at its end, `close`, and is a context manager. The parameters are those of `run`."""
+        data = input.encode() if isinstance(input, str) else input
+        process = self.popen(argv, stdin=DEVNULL if data is None else PIPE, timeout=timeout, env=env, cwd=cwd)
+        return OutputStream(process, data or b"", text=text, check=check)
+
     def run_until(self, stop: int, argv: Sequence[str], *, input: bytes | str | None, timeout: float | None,
                   env: Mapping[str, str] | None, cwd: str, max_output: int | str, output_kills: bool) -> Done:
         """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
-        if not argv or isinstance(argv, (str, bytes)):
-            raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
-        words = [os.fspath(word) for word in argv]
-        variables = None if env is None else [f"{name}={value}" for name, value in env.items()]
+        words, variables, limit = _words(argv), _variables(env), size("max_output", max_output)
         data = input.encode() if isinstance(input, str) else input
-        number = self._enter()
+        run = self._new_run(wait=True)
         try:
-            with ExitStack() as stack:
-                group = None
-                if self.unenforced:
-                    stack.enter_context(self._alone)
-                else:
-                    group = self._entrance.subgroup(f"run-{number}")
-                run = Run(self._entrance, group, self._kill_all)
-                return run.carry_out(words, variables, cwd or self._cwd, data,
-                                     seconds=self.limits.wall if timeout is None else timeout,
-                                     limit=size("max_output", max_output), output_kills=output_kills, stop=stop,
-                                     closed=lambda: self._closed)
+            return carry_out(run, words, variables, cwd or self._cwd, data,
+                             seconds=self.limits.wall if timeout is None else timeout, limit=limit,
+                             output_kills=output_kills, stop=stop)
         finally:
             self._leave()
+
+    def _new_run(self, *, wait: bool) -> Run:
+        """A run; `_leave` has to be called when it has ended. Raises StateError. Without cgroups, ``wait`` for another
+        run."""
+        number = self._enter()
+        held, group = ExitStack(), None
+        try:
+            if not self.unenforced:
+                group = self._entrance.subgroup(f"run-{number}")
+            elif self._alone.acquire(blocking=wait):
+                held.callback(self._alone.release)
+            else:
+                raise StateError(f"a program is running in {self.name}: without cgroups there can be one at a time")
+        except BaseException:
+            self._leave()
+            raise
+        return Run(self._entrance, group, self._kill_all, lambda: self._closed, held)
 
     def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
         """The bytes of a regular file, by its absolute path in the sandbox. Raises SandboxFileError: no such file, not
@@ -318,10 +360,18 @@ def run_sandboxed(code: str | Sequence[str], *, root: str | os.PathLike[str] | R
 def finished(done: Done, *, text: bool, check: bool) -> Done:
     """The result as the caller of `Sandbox.run` wants it."""
     if text:
-        out, err = (data if isinstance(data, str) else data.decode("utf-8", "replace")
-                    for data in (done.stdout, done.stderr))
-        done = replace_fields(done, stdout=out, stderr=err)
+        done = done.decoded()
     return done.check() if check else done
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    if not argv or isinstance(argv, (str, bytes)):
+        raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
+    return [os.fspath(word) for word in argv]
+
+
+def _variables(env: Mapping[str, str] | None) -> list[str] | None:
+    return None if env is None else [f"{name}={value}" for name, value in env.items()]
 
 
 def _counts_swap() -> bool:
