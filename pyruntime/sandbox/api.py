@@ -29,17 +29,15 @@ from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, Streams
-from pyruntime.sandbox.private_mounts import in_private_mounts
+from pyruntime.sandbox.private_mounts import bounded_files, in_private_mounts
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
 from pyruntime.sandbox.run import Run, carry_out
-from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of
-from pyruntime.system import kernel
-from pyruntime.system.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID
+from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of, writable_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from pyruntime.images.api import ImageStore
@@ -105,7 +103,7 @@ class Sandbox:
         source = root if isinstance(root, RootSource) else source_of(root, store, progress)
         try:
             in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
-                                                   require_limits=require_limits))
+                                                   require_limits=require_limits), source.namespace)
         except BaseException:
             self._control.close()
             self._held.close()
@@ -114,6 +112,16 @@ class Sandbox:
             theirs.close()
             os.close(silence)
         _living.add(self)
+
+    @property
+    def alive(self) -> bool:
+        """Whether programs can be run: it is not closed, and its init has not been killed."""
+        with self._idle:
+            return not self._closed and os.getpid() == self._owner and self._entrance.alive
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call this when the sandbox has been closed and nothing of it is left."""
+        self._held.callback(call)
 
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
@@ -126,19 +134,10 @@ class Sandbox:
     def _create(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
                 require_limits: bool) -> None:
         scratch = f"{PLACE}/mount"   # in every sandbox's own mount namespace
-        os.makedirs(scratch, 0o700, exist_ok=True)
-        disk = self.limits.bytes_of_disk()
-        try:
-            kernel.mount_filesystem("tmpfs", scratch, [
-                ("size", str(disk)), ("nr_inodes", str(max(disk >> 12, 1024))), ("mode", "0700")],
-                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-            for name, _, mode in WRITABLE:
-                os.mkdir(f"{scratch}/{name}")
-                os.chmod(f"{scratch}/{name}", mode)
-                os.chown(f"{scratch}/{name}", *self._user)
-        except OSError as error:
-            raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None
-        prepared = source.prepare(scratch)
+        bounded_files(scratch, self.limits.bytes_of_disk())
+        for name, _, mode in WRITABLE:
+            writable_directory(f"{scratch}/{name}", mode, self._user)
+        prepared = source.prepare(scratch, self._user)
         self._held.push(prepared.held)
         self._cwd = self._cwd or prepared.cwd or "/work"
         for cgroups in (True, False):

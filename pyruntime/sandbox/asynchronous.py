@@ -21,6 +21,7 @@ from pyruntime.errors import StateError
 from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox, finished
 from pyruntime.sandbox.limits import size
 from pyruntime.sandbox.pipes import CHUNK, Kept
+from pyruntime.sandbox.pool import Pool
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.sources import HOST_PATHS, HostSource, RootSource
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, TypeVar
 
     from pyruntime.sandbox.result import Done
+    from pyruntime.sandbox.template import Template
 
     Result = TypeVar("Result")
 
@@ -39,8 +41,15 @@ class AsyncSandbox:
     """A sandbox, from the beginning to the end of ``async with``; the options are those of Sandbox."""
 
     def __init__(self, root: str | os.PathLike[str] | RootSource, **options: Any) -> None:
-        self._make = partial(Sandbox, root, **options)
+        self._make: Callable[[], Sandbox] = partial(Sandbox, root, **options)
         self._box: Sandbox | None = None
+
+    @classmethod
+    def of(cls, make: Callable[[], Sandbox]) -> AsyncSandbox:
+        """The sandbox that ``make`` returns, as `Template.sandbox` and `Pool.sandbox` do."""
+        box = cls("")
+        box._make = make
+        return box
 
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, **options: Any) -> AsyncSandbox:
@@ -48,6 +57,11 @@ class AsyncSandbox:
         return cls(HostSource(paths), **options)
 
     async def __aenter__(self) -> AsyncSandbox:
+        await self.make()
+        return self
+
+    async def make(self) -> None:
+        """Make the sandbox; `close` has to be called."""
         made: list[Sandbox] = []
         try:
             await _in_thread(lambda: made.append(self._make()))
@@ -56,7 +70,6 @@ class AsyncSandbox:
                 await _in_thread(box.close)
             raise
         self._box = made[0]
-        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         traceback: TracebackType | None) -> None:
@@ -110,6 +123,38 @@ class AsyncSandbox:
     async def close(self) -> None:
         """As Sandbox.close."""
         await _in_thread(self.box.close)
+
+
+class AsyncPool:
+    """A Pool for asyncio: `run` is a coroutine, `sandbox` is for ``async with``. The options are those of Pool; the
+    pool may be used, and closed, from any event loop."""
+
+    def __init__(self, template: Template, size: int = 8, *, most: int = 0) -> None:
+        self.pool = Pool(template, size, most=most)
+
+    def sandbox(self) -> AsyncSandbox:
+        """A sandbox that nobody has used, from the beginning to the end of ``async with``."""
+        return AsyncSandbox.of(self.pool.sandbox)
+
+    async def run(self, argv: Sequence[str], **options: Any) -> Done:
+        """As Pool.run, with the options of `AsyncSandbox.run`; a cancelled task kills the run."""
+        box = AsyncSandbox.of(self.pool.sandbox)
+        await box.make()
+        try:
+            return await box.run(argv, **options)
+        finally:
+            self.pool.discard(box.box)
+
+    async def close(self) -> None:
+        """As Pool.close."""
+        await _in_thread(self.pool.close)
+
+    async def __aenter__(self) -> AsyncPool:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        traceback: TracebackType | None) -> None:
+        await self.close()
 
 
 class AsyncProcess:

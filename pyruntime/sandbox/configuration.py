@@ -52,7 +52,8 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
     document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable)
                            for mount in (*prepared.mounts, *mounts)]
-    document["mounts"] += [_bind(f"{scratch}/{name}", target, writable=True) for name, target, _ in WRITABLE]
+    document["mounts"] += [_bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target,
+                                 writable=True) for name, target, _ in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
     linux["seccomp"] = profile(())

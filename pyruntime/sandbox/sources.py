@@ -9,7 +9,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from pyruntime.errors import NoSuchImage, UsageError
+from pyruntime.errors import HostError, NoSuchImage, UsageError
 from pyruntime.images.api import ImageStore
 from pyruntime.images.snapshots.overlay import mount_layers
 from pyruntime.system.files import replace
@@ -38,9 +38,15 @@ class HostMount:
 
 @dataclass
 class Prepared:
-    """A root filesystem: its path, what it needs besides, and the program's defaults."""
+    """A root filesystem: its path, what it needs besides, and the program's defaults.
+
+    ``layers``  the directories that an overlay consists of, bottom first; empty if ``rootfs`` is no overlay
+    ``work``    the directory that is /work, instead of an empty one
+    """
 
     rootfs: str
+    layers: Sequence[str] = ()
+    work: str = ""
     mounts: Sequence[HostMount] = ()
     env: Sequence[str] = ()
     cwd: str = ""
@@ -48,10 +54,15 @@ class Prepared:
 
 
 class RootSource:
-    """The kinds of root filesystems."""
+    """The kinds of root filesystems.
 
-    def prepare(self, scratch: str) -> Prepared:
-        """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem."""
+    ``namespace``  a descriptor of the mount namespace in which `prepare` has to be called (a copy of it will do), or -1
+    """
+
+    namespace = -1
+
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
+        """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem, for a ``user``."""
         raise NotImplementedError
 
 
@@ -61,11 +72,11 @@ class Directory(RootSource):
 
     path: str
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the directory below."""
         if not os.path.isdir(self.path):
             raise UsageError(f'"{self.path}" is not a directory: name a root filesystem, a bundle, or an image')
-        return Prepared(_overlay([os.path.abspath(self.path)], scratch))
+        return overlay([os.path.abspath(self.path)], scratch)
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class BundleSource(RootSource):
 
     path: str
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the bundle's root filesystem below."""
         name = f"{self.path}/config.json"
         with open(name, "rb") as file:
@@ -82,7 +93,7 @@ class BundleSource(RootSource):
         config = document if isinstance(document, dict) else {}
         root = (config.get("root") or {}).get("path") or "rootfs"
         process = config.get("process") or {}
-        prepared = Directory(os.path.join(self.path, root)).prepare(scratch)
+        prepared = Directory(os.path.join(self.path, root)).prepare(scratch, user)
         prepared.env, prepared.cwd = process.get("env") or [], process.get("cwd") or ""
         return prepared
 
@@ -95,7 +106,7 @@ class ImageSource(RootSource):
     store: ImageStore
     progress: Progress | None = None
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the image's layers below; a lease keeps them from the garbage collection."""
         with ExitStack() as held:
             held.enter_context(self.store.store.lease())
@@ -106,8 +117,10 @@ class ImageSource(RootSource):
                 image = self.store.find(self.name)
             layers = self.store.store.extract_layers(image.layers())
             config = image.config.config
-            return Prepared(_overlay(layers.directories, scratch), env=config.get("Env") or [],
-                            cwd=config.get("WorkingDir") or "", held=held.pop_all())
+            prepared = overlay(layers.directories, scratch)
+            prepared.env, prepared.cwd = config.get("Env") or [], config.get("WorkingDir") or ""
+            prepared.held = held.pop_all()
+            return prepared
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,7 @@ class HostSource(RootSource):
 
     paths: Sequence[str] = HOST_PATHS
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An empty directory, with links and mounts."""
         rootfs = f"{scratch}/root"
         _directory(rootfs)
@@ -132,7 +145,7 @@ class HostSource(RootSource):
                 mounts.append(HostMount(path, path))
             elif path not in (*HOST_PATHS, *_LINKS):
                 raise UsageError(f'"{path}" does not exist: leave it out of paths')
-        return Prepared(rootfs, mounts)
+        return Prepared(rootfs, mounts=mounts)
 
 
 def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> RootSource:
@@ -148,8 +161,20 @@ def _directory(path: str) -> None:
     os.chmod(path, 0o755)   # for the sandbox's user, whatever our umask
 
 
-def _overlay(directories: list[str], scratch: str) -> str:
+def overlay(directories: Sequence[str], scratch: str) -> Prepared:
+    """A root filesystem of these layers, bottom first, and SCRATCH/upper above them. Raises HostError."""
     for name in ("upper", "work", "root", "empty"):   # an image may have no layer, and overlayfs needs one
         _directory(f"{scratch}/{name}")
-    mount_layers(directories or [f"{scratch}/empty"], f"{scratch}/root", scratch, userxattr=False)
-    return f"{scratch}/root"
+    layers = list(directories) or [f"{scratch}/empty"]
+    mount_layers(layers, f"{scratch}/root", scratch, userxattr=False)
+    return Prepared(f"{scratch}/root", layers=layers)
+
+
+def writable_directory(path: str, mode: int, user: tuple[int, int]) -> None:
+    """Make a directory that belongs to the sandbox's user. Raises HostError."""
+    try:
+        os.mkdir(path)
+        os.chmod(path, mode)   # whatever our umask
+        os.chown(path, *user)
+    except OSError as error:
+        raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None

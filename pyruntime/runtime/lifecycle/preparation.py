@@ -7,6 +7,7 @@ containers have no lists for the front (plan/life.py): the commands work on them
 from __future__ import annotations
 
 import os
+from select import POLLIN, poll
 
 from pyruntime.errors import StepError, UsageError
 from pyruntime.runtime.cgroups.subgroup import Subgroup
@@ -91,6 +92,13 @@ class Entrance:
     def root(self) -> int:
         """A descriptor of the container's root directory."""
         return self._init["root"]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the container's init has not ended."""
+        waiting = poll()
+        waiting.register(self._init["init"], POLLIN)
+        return not waiting.poll(0)
 
     def subgroup(self, name: str) -> Subgroup:
         """As Runtime.subgroup."""

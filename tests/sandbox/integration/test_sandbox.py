@@ -15,8 +15,6 @@ import pytest
 
 from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandboxed
 from pyruntime.errors import RunFailed, SandboxFileError, StateError, StepError, UsageError
-from pyruntime.images.lookup import key
-from pyruntime.images.reference import Reference
 from pyruntime.sandbox.leftovers import PLACE, prune
 from tests.conftest import TOP
 
@@ -336,17 +334,6 @@ def test_a_user_without_root_is_told() -> None:
            "except errors.HostError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=TOP)
     assert "needs root" in done.stdout, done.stderr
-
-
-@pytest.fixture(scope="session")
-def images(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    """A store with the image "box"."""
-    place = tmp_path_factory.mktemp("images")
-    subprocess.run(["tar", "-C", str(rootfs), "-cf", str(place / "box.tar"), "."], check=True)
-    store = ImageStore(place / "store")
-    store.import_archive(str(place / "box.tar"), key(Reference.parse("box")),
-                         changes={"Env": ["OF=the image"], "WorkingDir": "/home/user"})
-    return store
 
 
 def test_an_image(images: ImageStore) -> None:
