@@ -28,7 +28,7 @@ from pyruntime.sandbox import files
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
-from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, Streams
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
 from pyruntime.sandbox.private_mounts import bounded_files, in_private_mounts
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
@@ -190,7 +190,7 @@ class Sandbox:
         The others are as for `run`, and so are the errors; without cgroups, StateError if another program is running.
         """
         words, variables = _words(argv), _variables(env)
-        streams = None if terminal else Streams(stdin, stdout, stderr)
+        streams = None if terminal else ProgramStreams(stdin, stdout, stderr)
         try:
             run = self._new_run(wait=False)
         except BaseException:

@@ -20,7 +20,7 @@ from threading import Thread
 from pyruntime.errors import StateError
 from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox, finished
 from pyruntime.sandbox.limits import size
-from pyruntime.sandbox.pipes import CHUNK, Kept
+from pyruntime.sandbox.pipes import CHUNK, KeptOutput
 from pyruntime.sandbox.pool import Pool
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.sources import HOST_PATHS, HostSource, RootSource
@@ -217,7 +217,7 @@ class AsyncProcess:
     async def communicate(self, input: bytes | None = None, max_output: int | str = OUTPUT_LIMIT
                           ) -> tuple[bytes, bytes]:
         """Feed ``input``, read all output, and wait for the end; ``max_output`` as for `AsyncSandbox.run`."""
-        kept = Kept(size("max_output", max_output))
+        kept = KeptOutput(size("max_output", max_output))
 
         async def read(number: int, reader: asyncio.StreamReader | None) -> None:
             while reader and (data := await reader.read(CHUNK)):

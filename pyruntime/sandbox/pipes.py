@@ -20,7 +20,7 @@ PIPE, STDOUT, DEVNULL = -1, -2, -3   # as in subprocess
 CHUNK = 1 << 16
 
 
-class Streams:
+class ProgramStreams:
     """Both sides of a program's standard streams.
 
     ``theirs``  the three descriptors of the program
@@ -73,7 +73,7 @@ class Pump:
     """Serves the pipes of one program, and watches other descriptors meanwhile. The pipes belong to the pump."""
 
     def __init__(self, ours: Sequence[int], data: bytes = b"") -> None:
-        """``ours``: as of Streams; ``data``: the program's input."""
+        """``ours``: as of ProgramStreams; ``data``: the program's input."""
         self._sink = ours[0]
         self._numbers = {fd: number for number, fd in enumerate(ours[1:]) if fd >= 0}
         self._input = memoryview(data)
@@ -167,7 +167,7 @@ class Pump:
         return data
 
 
-class Kept:
+class KeptOutput:
     """Output that is kept up to ``limit`` bytes of each stream."""
 
     def __init__(self, limit: int) -> None:

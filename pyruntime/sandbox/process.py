@@ -19,7 +19,7 @@ from time import monotonic
 from pyruntime.errors import StateError, WaitTimeout
 from pyruntime.sandbox import result
 from pyruntime.sandbox.limits import size
-from pyruntime.sandbox.pipes import CHUNK, Kept, Pump, Streams
+from pyruntime.sandbox.pipes import CHUNK, KeptOutput, ProgramStreams, Pump
 from pyruntime.system.sockets import receive_fd
 
 TYPE_CHECKING = False
@@ -62,12 +62,12 @@ class Process:
         self._master: FileIO | None = None
         self._text = False
         self._pump: Pump | None = None
-        self._kept: Kept | None = None
+        self._kept: KeptOutput | None = None
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
 
     # ---- the beginning --------------------------------------------------------------------------
 
-    def start(self, env: Sequence[str] | None, cwd: str, streams: Streams | None, *, text: bool,
+    def start(self, env: Sequence[str] | None, cwd: str, streams: ProgramStreams | None, *, text: bool,
               window: tuple[int, int]) -> None:
         """Start it, on these streams or (None) on a terminal of this size. Raises StepError; then nothing is left."""
         self._text = text
@@ -83,7 +83,7 @@ class Process:
             Thread(target=self._watch, name="pyruntime-process", daemon=True).start()
             undo.pop_all()
 
-    def _on_pipes(self, env: Sequence[str] | None, cwd: str, streams: Streams) -> list[int]:
+    def _on_pipes(self, env: Sequence[str] | None, cwd: str, streams: ProgramStreams) -> list[int]:
         try:
             self._run.start(self.args, env, cwd, streams.theirs)
         except BaseException:
@@ -179,7 +179,7 @@ class Process:
         after ``timeout`` seconds: the program goes on, and another call returns everything."""
         deadline = monotonic() + timeout if timeout is not None else float("inf")
         if self._kept is None:
-            self._kept = Kept(size("max_output", max_output))
+            self._kept = KeptOutput(size("max_output", max_output))
         pump = self._pump or self.pump(input.encode() if isinstance(input, str) else input or b"")
         while pump.outputs or pump.feeding:
             left = deadline - monotonic()

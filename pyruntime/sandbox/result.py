@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyruntime.sandbox.pipes import Kept
+    from pyruntime.sandbox.pipes import KeptOutput
 
 EXITED, SIGNAL, TIMEOUT, OOM, OUTPUT, CANCELLED = "exited", "signal", "timeout", "oom", "output", "cancelled"
 
@@ -62,7 +62,7 @@ class Done:
         """Whether the time limit ended the run."""
         return self.reason == TIMEOUT
 
-    def with_output(self, kept: Kept) -> Done:
+    def with_output(self, kept: KeptOutput) -> Done:
         """The same result, with the output."""
         first, second = kept.both()
         return replace(self, stdout=first, stderr=second, truncated=kept.truncated)

@@ -9,13 +9,12 @@ the pid namespace, and one run waits for the other.
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import ExitStack, suppress
 from time import monotonic, sleep
 
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.sandbox import result
-from pyruntime.sandbox.pipes import DEVNULL, PIPE, Kept, Pump, Streams
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, KeptOutput, ProgramStreams, Pump
 from pyruntime.sandbox.result import Done, Usage
 from pyruntime.system.processes import SIGKILL
 
@@ -70,9 +69,9 @@ class Run:
         self._entrance.exec(args, env=env, cwd=cwd, group=self._group, streams=streams, console=console, on_pid=on_pid)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program; no effect if it has ended."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, number)
+        """Send a signal to the program; no effect if `finish` has begun. Nobody else has its process ID until then."""
+        if self._pid:
+            os.kill(self._pid, number)
 
     def finish(self, reason: str) -> Done:
         """Kill what is left of the run, and return the result, without output. ``reason``: why it ends, or "" if the
@@ -129,13 +128,13 @@ def carry_out(run: Run, args: Sequence[str], env: Sequence[str] | None, cwd: str
     with ExitStack() as stack:
         stack.callback(run.end)
         deadline = monotonic() + seconds if seconds is not None else float("inf")
-        streams = Streams(DEVNULL if data is None else PIPE, PIPE, PIPE)
+        streams = ProgramStreams(DEVNULL if data is None else PIPE, PIPE, PIPE)
         stack.callback(streams.started)
         pump = Pump(streams.ours, data or b"")
         stack.callback(pump.close)
         run.start(args, env, cwd, streams.theirs)
         streams.started()
-        kept = Kept(limit)
+        kept = KeptOutput(limit)
         reason = follow(pump, kept, run.pidfd, deadline, stop=stop, enough=output_kills)
         done = run.finish(reason)
         for number, part in pump.rest():
@@ -143,7 +142,7 @@ def carry_out(run: Run, args: Sequence[str], env: Sequence[str] | None, cwd: str
         return done.with_output(kept)
 
 
-def follow(pump: Pump, kept: Kept, pidfd: int, deadline: float, *, stop: int = -1, enough: bool = False) -> str:
+def follow(pump: Pump, kept: KeptOutput, pidfd: int, deadline: float, *, stop: int = -1, enough: bool = False) -> str:
     """Serve the pipes until the program ends. Returns "", or the reason for which it has to be killed: the deadline (of
     the monotonic clock), ``stop`` (a descriptor) is readable, or, with ``enough``, there is too much output."""
     pump.watch(pidfd)

@@ -7,7 +7,6 @@ containers have no lists for the front (plan/life.py): the commands work on them
 from __future__ import annotations
 
 import os
-from select import POLLIN, poll
 
 from pyruntime.errors import StepError, UsageError
 from pyruntime.runtime.cgroups.subgroup import Subgroup
@@ -23,6 +22,7 @@ from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.lifecycle.template import namespaces_of
 from pyruntime.system.environment import last_of_each
 from pyruntime.system.json import encode
+from pyruntime.system.processes import ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ class Entrance:
     @property
     def alive(self) -> bool:
         """Whether the container's init has not ended."""
-        waiting = poll()
-        waiting.register(self._init["init"], POLLIN)
-        return not waiting.poll(0)
+        return not ended(self._init["init"], 0)
 
     def subgroup(self, name: str) -> Subgroup:
         """As Runtime.subgroup."""

@@ -10,14 +10,14 @@ from time import monotonic
 import pytest
 
 from pyruntime.errors import UsageError
-from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, Kept, Pump, Streams
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, KeptOutput, ProgramStreams, Pump
 from pyruntime.sandbox.run import follow
 
 
 def through(code: str, data: bytes | None = None, *, limit: int = 1000, seconds: float = 20,
-            enough: bool = False) -> tuple[str, bytes, bytes, Kept]:
+            enough: bool = False) -> tuple[str, bytes, bytes, KeptOutput]:
     """Run Python code at the other ends of the pipes."""
-    streams, kept = Streams(DEVNULL if data is None else PIPE, PIPE, PIPE), Kept(limit)
+    streams, kept = ProgramStreams(DEVNULL if data is None else PIPE, PIPE, PIPE), KeptOutput(limit)
     pump = Pump(streams.ours, data or b"")
     first, second, third = streams.theirs
     program = subprocess.Popen([sys.executable, "-c", f"import os, sys, time\n{code}"], stdin=first, stdout=second,
@@ -92,14 +92,14 @@ def test_input_that_is_not_read() -> None:
 def test_streams_of_all_kinds() -> None:
     read, write = os.pipe2(os.O_CLOEXEC)
     with open("/dev/null", "wb") as file:
-        streams = Streams(DEVNULL, write, file)
+        streams = ProgramStreams(DEVNULL, write, file)
         assert len(streams.theirs) == 3 and streams.ours == [-1, -1, -1]
         streams.close()
-    merged = Streams(DEVNULL, PIPE, STDOUT)
+    merged = ProgramStreams(DEVNULL, PIPE, STDOUT)
     assert os.path.sameopenfile(*merged.theirs[1:]) and merged.ours[2] == -1
     merged.close()
     os.close(read)
     os.close(write)
     for wrong in ((-7, PIPE, PIPE), (STDOUT, PIPE, PIPE)):
         with pytest.raises(UsageError, match="give PIPE"):
-            Streams(*wrong)
+            ProgramStreams(*wrong)
