@@ -57,7 +57,7 @@ def box(rootfs: Path) -> Iterator[Sandbox]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def images(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     """A store with the image "box"."""
     place = tmp_path_factory.mktemp("images")
