@@ -16,6 +16,7 @@ import pytest
 from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandboxed
 from pyruntime.errors import RunFailed, SandboxFileError, StateError, StepError, UsageError
 from pyruntime.sandbox.leftovers import PLACE, prune
+from tests.commands import COMMAND
 from tests.conftest import TOP
 
 
@@ -344,3 +345,25 @@ def test_an_image(images: ImageStore) -> None:
         assert sh(box, "ls /bin/busybox") == "/bin/busybox\n", "a living sandbox keeps its layers"
     removed = images.prune(everything=True)[1]
     assert removed.layers, "an ended one does not"
+
+
+def pyruntime(*words: str) -> str:
+    """The output of the command."""
+    return subprocess.run([COMMAND, *words], capture_output=True,
+                          text=True, check=True, cwd=TOP).stdout
+
+
+def test_the_command(box: Sandbox) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, cwd=TOP) as program:
+        assert program.stdout
+        names = program.stdout.readline().split()
+        listed = {row["name"]: row for row in json.loads(pyruntime("sandbox", "ls", "--format", "json"))}
+        assert [listed[name]["status"] for name in (*names, box.name)] == ["running"] * 3
+        assert listed[box.name]["program"] == os.getpid() and listed[names[0]]["program"] == program.pid
+        program.kill()
+    assert [line.split()[2] for line in pyruntime("sandbox", "ls").splitlines() if line.split()[0] in names] == [
+        "leftover"] * 2
+    removed = pyruntime("sandbox", "prune").split()
+    assert set(names) <= set(removed) and box.name not in removed
+    assert not set(names) & set(pyruntime("sandbox", "ls", "-q").split())
+    assert box.run(["true"]).returncode == 0
