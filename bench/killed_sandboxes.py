@@ -48,7 +48,7 @@ def remains(pid: int) -> Counter[str]:
     state = Path(PLACE, "state")
     found["directories"] = sum(f"sandbox-{pid}-" in name for name in (os.listdir(state) if state.exists() else []))
     found["cgroups"] = sum(1 for hierarchy in discover().all()
-                           for _ in Path(hierarchy.mountpoint).glob(f"**/sandbox-{pid}-*"))
+                           for _ in Path(hierarchy.mountpoint).glob(f"sandbox-{pid}-*"))
     found["mounts"] = sum(PLACE in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
     for place in Path("/proc").glob("[0-9]*"):
         try:

@@ -367,3 +367,46 @@ def test_the_command(box: Sandbox) -> None:
     assert set(names) <= set(removed) and box.name not in removed
     assert not set(names) & set(pyruntime("sandbox", "ls", "-q").split())
     assert box.run(["true"]).returncode == 0
+
+
+def test_after_a_fork_and_in_its_threads(box: Sandbox) -> None:
+    child = os.fork()
+    if child == 0:
+        results: list[bytes | str] = []
+
+        def work() -> None:
+            with Sandbox.host() as own:
+                results.append(own.run(["echo", "child"]).stdout)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        os._exit(results != [b"child\n"] * 3)
+    assert os.waitpid(child, 0)[1] == 0
+    assert box.run(["true"]).returncode == 0
+
+
+def test_bytes_from_the_disk(rootfs: Path, tmp_path: Path) -> None:
+    if b"tmpfs" in subprocess.run(["stat", "-fc", "%T", tmp_path], capture_output=True, check=True).stdout:
+        pytest.skip("the directory for tests is in memory")
+    os.chmod(tmp_path, 0o755)
+    with open(tmp_path / "data", "wb") as file:
+        file.write(os.urandom(4 << 20))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), "/data")]) as box:
+        first, second = (box.run(["sh", "-c", "cat /data/data >/dev/null"], check=True).usage for _ in range(2))
+    assert first.read >= 4 << 20 > second.read
+
+
+def test_each_reason_has_its_word(rootfs: Path) -> None:
+    with Sandbox(rootfs, limits=Limits(memory="32m")) as box:
+        found = {
+            box.run(["true"]).reason, box.run(["sh", "-c", "kill $$"]).reason,
+            box.run(["sleep", "9"], timeout=0.1).reason, box.run(["tail", "/dev/zero"]).reason,
+            box.run(["yes"], output_kills=True).reason}
+        process = box.popen(["sleep", "300"])
+    assert found | {process.done.reason} == {"exited", "signal", "timeout", "oom", "output", "cancelled"}
+    process.close()
