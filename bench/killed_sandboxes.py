@@ -59,6 +59,8 @@ def remains(pid: int) -> Counter[str]:
             continue
         if not words:
             continue   # a kernel thread, or ended: process 1 has not reaped it yet
+        if "sandbox-" in groups and f"sandbox-{pid}-" not in groups:
+            continue   # of another program
         if words == b"sleep\x0098765\x00" or f"sandbox-{pid}-" in groups or session == pid or INIT.encode() in words:
             found["processes"] += 1
     return +found

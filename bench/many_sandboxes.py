@@ -82,7 +82,8 @@ def main() -> int:
         failed = count - case(count)
         took, after = time.perf_counter() - begun, resident()
         failed += count - case(count)
-        print(f"| {count} {title} | {failed} | {took:.1f} | {before:.1f} | {after:.1f} | {resident():.1f} |", flush=True)
+        print(f"| {count} {title} | {failed} | {took:.1f} | {before:.1f} | {after:.1f} | {resident():.1f} |",
+              flush=True)
         bad += failed
     left = [found.name for found in every() if found.program == os.getpid()]
     print(f"left: {left or 'nothing'}; descriptors: {len(os.listdir('/proc/self/fd')) - 1}")
