@@ -42,8 +42,8 @@ while True:
 NEXT = "from pyruntime import Sandbox\nwith Sandbox.host() as box: box.run(['true'], check=True)"
 
 
-def remains(pid: int) -> Counter[str]:
-    """What is there of a program's sandboxes."""
+def remains(pid: int, seen: list[str]) -> Counter[str]:
+    """What is there of a program's sandboxes; the processes are added to ``seen``."""
     found: Counter[str] = Counter()
     state = Path(PLACE, "state")
     found["directories"] = sum(f"sandbox-{pid}-" in name for name in (os.listdir(state) if state.exists() else []))
@@ -63,6 +63,7 @@ def remains(pid: int) -> Counter[str]:
             continue   # of another program
         if words == b"sleep\x0098765\x00" or f"sandbox-{pid}-" in groups or session == pid or INIT.encode() in words:
             found["processes"] += 1
+            seen.append(f"{place.name} {words!r} {groups.split()[0]}")
     return +found
 
 
@@ -78,11 +79,12 @@ def main(rounds: int, seed: int) -> int:
             program.stdout.readline()
             time.sleep(chance.uniform(0, 0.25))
             program.kill()
-        before += remains(program.pid)
+        before += remains(program.pid, [])
         subprocess.run([sys.executable, "-c", NEXT], check=True)
-        found = remains(program.pid)
+        seen: list[str] = []
+        found = remains(program.pid, seen)
         if found:
-            print(f"round {number}: {dict(found)}", flush=True)
+            print(f"round {number}: {dict(found)} {seen}", flush=True)
         wrong += found
     print(f"{rounds} rounds: {dict(before)} right after the kills, {dict(wrong) or 'nothing'} after the next use")
     return 1 if wrong else 0

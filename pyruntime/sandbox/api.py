@@ -17,7 +17,7 @@ from __future__ import annotations
 import atexit
 import os
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace as replace_fields
 from threading import Condition, Lock
 from weakref import WeakSet
@@ -33,12 +33,21 @@ from pyruntime.sandbox.private_mounts import bounded_files, in_private_mounts
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
 from pyruntime.sandbox.run import Run, carry_out
-from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of, writable_directory
+from pyruntime.sandbox.sources import (
+    HOST_PATHS,
+    ForkSource,
+    HostMount,
+    HostSource,
+    RootSource,
+    source_of,
+    writable_directory,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
+    from typing import Any
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
@@ -89,18 +98,21 @@ class Sandbox:
         self._env = dict(env or {})
         self._cwd = cwd
         self._writable = writable
+        self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
+                         "require_limits": require_limits}
         self._held = ExitStack()
         self._owner = os.getpid()
         self._idle = Condition()
         self._runs = 0
         self._number = 0
         self._closed = self._gone = False
+        self._stilling = Lock()
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         if _pruned.acquire(blocking=False):
             prune()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        source = root if isinstance(root, RootSource) else source_of(root, store, progress)
+        source = self._source = root if isinstance(root, RootSource) else source_of(root, store, progress)
         try:
             in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
                                                    require_limits=require_limits), source.namespace)
@@ -134,11 +146,16 @@ class Sandbox:
     def _create(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
                 require_limits: bool) -> None:
         scratch = f"{PLACE}/mount"   # in every sandbox's own mount namespace
+        source.enter(scratch)
         bounded_files(scratch, self.limits.bytes_of_disk())
         for name, _, mode in WRITABLE:
             writable_directory(f"{scratch}/{name}", mode, self._user)
         prepared = source.prepare(scratch, self._user)
         self._held.push(prepared.held)
+        prepared.work = prepared.work or f"{scratch}/w"
+        self._prepared = prepared
+        self._namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._held.callback(os.close, self._namespace)
         self._cwd = self._cwd or prepared.cwd or "/work"
         for cgroups in (True, False):
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
@@ -256,6 +273,65 @@ class Sandbox:
         try:
             files.write(self._entrance.root, path, data.encode() if isinstance(data, str) else data, mode=mode,
                         uid=self._user[0], gid=self._user[1])
+        finally:
+            self._leave()
+
+    # ---- the present files ----------------------------------------------------------------------
+
+    def diff(self) -> list[tuple[str, str]]:
+        """What has changed: "A" (added), "C" (changed) or "D" (deleted) and the path, sorted; what is in /work counts,
+        /tmp and /dev/shm do not. Raises StateError for a sandbox of the host's own system."""
+        from pyruntime.sandbox import snapshot  # lazy: few programs compare, and none at once
+
+        found: list[tuple[str, str]] = []
+        with self._still():
+            snapshot.require_layers(self._prepared)
+            in_private_mounts(lambda: found.extend(snapshot.list_changes(self._prepared)), self._namespace)
+        return found
+
+    def commit(self, name: str = "", *, store: ImageStore | None = None,
+               config: Mapping[str, Any] | None = None) -> str:
+        """Create an image of the present files, without /tmp and /dev/shm; its ID. The sandbox's image is below it.
+
+        ``name``    of the image; "": none
+        ``store``   where; by default that of the sandbox's image, or the default one
+        ``config``  members of the image's configuration, as {"Cmd": ["serve"]}
+
+        Raises StateError for a sandbox of the host's own system, ImageError, HostError.
+        """
+        # lazy: few programs make images, and none at once
+        from pyruntime.images.api import ImageStore
+        from pyruntime.sandbox import snapshot
+
+        made: list[str] = []
+        with self._still():
+            snapshot.require_layers(self._prepared)
+            place = store or self._prepared.store or ImageStore()
+            in_private_mounts(lambda: made.append(snapshot.commit(self._prepared, place, name, dict(config or {}))),
+                              self._namespace)
+        return made[0]
+
+    def fork(self, **options: Any) -> Sandbox:
+        """Another sandbox, with a copy of the present files; processes are not copied. ``options`` are those of
+        Sandbox, instead of this sandbox's. Raises what Sandbox raises, and HostError if the files do not fit."""
+        with self._still():
+            origin = self._source.origin if isinstance(self._source, ForkSource) else self._source
+            return Sandbox(ForkSource(origin, self._prepared, self._namespace), **{**self._options, **options})
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """No process of the sandbox changes files meanwhile, if there is a freezer."""
+        self._enter()
+        try:
+            if self.unenforced:
+                yield
+                return
+            with self._stilling:
+                self._runtime.pause(self.name)
+                try:
+                    yield
+                finally:
+                    self._runtime.resume(self.name)
         finally:
             self._leave()
 

@@ -18,6 +18,13 @@ PLACE = "/run/pyruntime-sandbox"
 _numbers = count(1)
 
 
+def empty() -> str:
+    """A directory in which nothing is."""
+    path = f"{PLACE}/empty"
+    os.makedirs(path, 0o755, exist_ok=True)
+    return path
+
+
 def new_name() -> str:
     """A name for a sandbox of this program."""
     return f"sandbox-{os.getpid()}-{processes.start_time(os.getpid())}-{next(_numbers)}"

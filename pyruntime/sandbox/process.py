@@ -311,7 +311,6 @@ class OutputStream:
 
     def close(self) -> None:
         """Kill the program if it is still running."""
-        self._pump.close()
         self.process.close()
 
     def __enter__(self) -> OutputStream:
@@ -323,8 +322,8 @@ class OutputStream:
 
     def __del__(self) -> None:
         if hasattr(self, "_waiting"):
-            self._pump.close()
             self.process.cancel()   # without waiting: this may be any thread, even that of the process
+            self._pump.close()
 
 
 class _Terminal(FileIO):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 
 from pyruntime.errors import HostError, NoSuchImage, UsageError
 from pyruntime.images.api import ImageStore
 from pyruntime.images.snapshots.overlay import mount_layers
+from pyruntime.sandbox.leftovers import empty
 from pyruntime.system.files import replace
 from pyruntime.system.json import decode
 
@@ -19,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyruntime.images.lookup import Image
     from pyruntime.images.progress import Progress
 
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64")
@@ -40,13 +43,20 @@ class HostMount:
 class Prepared:
     """A root filesystem: its path, what it needs besides, and the program's defaults.
 
-    ``layers``  the directories that an overlay consists of, bottom first; empty if ``rootfs`` is no overlay
-    ``work``    the directory that is /work, instead of an empty one
+    ``layers``  the directories below ``uppers`` that an overlay consists of, bottom first; empty if it is no overlay
+    ``uppers``  those of templates, and of the sandbox itself
+    ``work``    the directory that is /work, instead of an empty one; ``work_before``: its content at the beginning, if
+                it was not empty
+    ``image``   the image that the layers are, in ``store``, or None
     """
 
     rootfs: str
     layers: Sequence[str] = ()
+    uppers: Sequence[str] = ()
     work: str = ""
+    work_before: str = ""
+    image: Image | None = None
+    store: ImageStore | None = None
     mounts: Sequence[HostMount] = ()
     env: Sequence[str] = ()
     cwd: str = ""
@@ -60,6 +70,9 @@ class RootSource:
     """
 
     namespace = -1
+
+    def enter(self, scratch: str) -> None:
+        """Called in the thread that has the sandbox's own mounts, before anything is mounted at ``scratch``."""
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem, for a ``user``."""
@@ -119,7 +132,7 @@ class ImageSource(RootSource):
             config = image.config.config
             prepared = overlay(layers.directories, scratch)
             prepared.env, prepared.cwd = config.get("Env") or [], config.get("WorkingDir") or ""
-            prepared.held = held.pop_all()
+            prepared.held, prepared.image, prepared.store = held.pop_all(), image, self.store
             return prepared
 
 
@@ -161,13 +174,64 @@ def _directory(path: str) -> None:
     os.chmod(path, 0o755)   # for the sandbox's user, whatever our umask
 
 
-def overlay(directories: Sequence[str], scratch: str) -> Prepared:
-    """A root filesystem of these layers, bottom first, and SCRATCH/upper above them. Raises HostError."""
-    for name in ("upper", "work", "root", "empty"):   # an image may have no layer, and overlayfs needs one
+@dataclass
+class ForkSource(RootSource):
+    """The present files of another sandbox, which are copied."""
+
+    origin: RootSource   # of the first one
+    prepared: Prepared
+    namespace: int
+    _old: int = -1
+
+    def enter(self, scratch: str) -> None:
+        """Keep the way to the other sandbox's files, at the same place."""
+        self._old = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
+        """The same layers, and copies of everything above them."""
+        from pyruntime.sandbox.trees import copy_tree  # lazy: few sandboxes are copies
+
+        old = f"/proc/self/fd/{self._old}"
+        before = self.prepared
+        try:
+            for name in ("t", "s") if before.work_before else ("w", "t", "s"):
+                copy_tree(f"{old}/{name}", f"{scratch}/{name}")
+            if before.layers:
+                made = overlay([*before.layers, *before.uppers[:-1]], scratch, f"{old}/upper")
+                made = replace_fields(before, rootfs=made.rootfs, held=lease_of(before))
+            else:
+                made = self.origin.prepare(scratch, user)
+            if before.work_before:
+                os.mkdir(f"{scratch}/above", 0o700)
+                made.work, made.work_before = (overlay([before.work_before], f"{scratch}/above",
+                                                       f"{old}/above/upper").rootfs, before.work_before)
+            return made
+        finally:
+            os.close(self._old)
+
+
+def lease_of(prepared: Prepared) -> ExitStack:
+    """What keeps the layers of a root filesystem from the garbage collection, for another sandbox."""
+    with ExitStack() as held:
+        if prepared.image and prepared.store:
+            held.enter_context(prepared.store.store.lease())
+            prepared.store.store.extract_layers(prepared.image.layers())
+        return held.pop_all()
+
+
+def overlay(directories: Sequence[str], scratch: str, content: str = "") -> Prepared:
+    """A root filesystem of these layers, bottom first, and SCRATCH/upper above them, with a copy of the content of the
+    directory ``content``. Raises HostError."""
+    for name in ("upper", "work", "root"):
         _directory(f"{scratch}/{name}")
-    layers = list(directories) or [f"{scratch}/empty"]
+    if content:
+        from pyruntime.sandbox.trees import copy_tree, dress_like  # lazy: few sandboxes are copies
+
+        copy_tree(content, f"{scratch}/upper")
+        dress_like(content, f"{scratch}/upper")
+    layers = list(directories) or [empty()]   # an image may have no layer, and overlayfs needs one
     mount_layers(layers, f"{scratch}/root", scratch, userxattr=False)
-    return Prepared(f"{scratch}/root", layers=layers)
+    return Prepared(f"{scratch}/root", layers=layers, uppers=[f"{scratch}/upper"])
 
 
 def writable_directory(path: str, mode: int, user: tuple[int, int]) -> None:

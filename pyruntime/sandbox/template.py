@@ -20,7 +20,15 @@ from pyruntime.sandbox.api import Sandbox
 from pyruntime.sandbox.leftovers import PLACE
 from pyruntime.sandbox.limits import Limits
 from pyruntime.sandbox.private_mounts import private_place
-from pyruntime.sandbox.sources import HostSource, Prepared, RootSource, overlay, source_of, writable_directory
+from pyruntime.sandbox.sources import (
+    HostSource,
+    Prepared,
+    RootSource,
+    lease_of,
+    overlay,
+    source_of,
+    writable_directory,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,9 +131,10 @@ class _Layered(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, and another one for /work."""
-        layers = [*self._prepared.layers, f"{_KEPT}/upper"] if self._prepared.layers else [self._prepared.rootfs]
-        root = overlay(layers, scratch)
+        before = self._prepared
+        root = overlay([*before.layers, *before.uppers] or [before.rootfs], scratch)
         os.mkdir(f"{scratch}/above", 0o700)
         work = overlay([f"{_KEPT}/w"], f"{scratch}/above")
         os.chown(work.rootfs, *user)
-        return replace(self._prepared, rootfs=root.rootfs, layers=root.layers, work=work.rootfs, held=ExitStack())
+        return replace(before, rootfs=root.rootfs, uppers=[*before.uppers, *root.uppers] if before.layers else (),
+                       work=work.rootfs, work_before=f"{_KEPT}/w", held=lease_of(before))
