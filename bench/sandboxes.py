@@ -2,10 +2,12 @@
 
 Each time is that of a call in this process, from before the call until its result is there and nothing is left.
 bubblewrap has neither cgroups nor a filter, and is the floor. Rounds are interleaved and their order rotates.
+For docker-py, ``DOCKER_PYTHON`` names an interpreter that has it, and ``DOCKER_HOST`` the daemon.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bundles.build import busybox_rootfs
-from pyruntime import Sandbox
+from pyruntime import Pool, Sandbox, Template
 
 BWRAP = ("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
          "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
@@ -33,9 +35,32 @@ def _new(root: Path | None, *argv: str) -> None:
         box.run(argv, check=True)
 
 
+def _docker(rootfs: Path) -> Callable[[str], None] | None:
+    """What docker-py does, in a process of its own that waits; None if it is not there. "" ends the process."""
+    python = os.environ.get("DOCKER_PYTHON")
+    if not python:
+        return None
+    worker = subprocess.Popen([python, Path(__file__).with_name("docker_worker.py"), rootfs], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert worker.stdin and worker.stdout
+    if worker.stdout.readline() != "ready\n":
+        raise OSError("docker-py does not work")
+
+    def ask(what: str) -> None:
+        assert worker.stdin and worker.stdout
+        if not what:
+            worker.communicate()
+            return
+        worker.stdin.write(f"{what}\n")
+        worker.stdin.flush()
+        float(worker.stdout.readline())
+    return ask
+
+
 def measure(rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each case, in the order of the rounds."""
-    with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as place, Sandbox.host() as living:
+    with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as place, Sandbox.host() as living, \
+            Pool(Template(), 2) as pool:
         rootfs = Path(place, "rootfs")
         busybox_rootfs(rootfs)
         cases: dict[str, Callable[[], object]] = {
@@ -43,10 +68,15 @@ def measure(rounds: int) -> dict[str, list[float]]:
             "new sandbox, true, gone (overlay of a directory)": lambda: _new(rootfs, "true"),
             "new sandbox, python3, gone (host)": lambda: _new(None, *PRINT),
             "run true in a living sandbox": lambda: living.run(["true"], check=True),
+            "run true from a warm pool": lambda: pool.run(["true"], check=True),
         }
         if shutil.which("bwrap"):
             cases["bwrap true"] = lambda: _command(*BWRAP, "true")
             cases["bwrap python3"] = lambda: _command(*BWRAP, *PRINT)
+        docker = _docker(rootfs)
+        if docker:
+            cases["docker-py: containers.run of true, remove"] = lambda: docker("run")
+            cases["docker-py: exec_run of true in a living container"] = lambda: docker("exec")
         if shutil.which("podman"):
             cases["podman run --rm --rootfs true"] = lambda: _command(
                 "podman", "run", "--rm", "--network=none", "--rootfs", f"{rootfs}:O", "true")
@@ -54,6 +84,8 @@ def measure(rounds: int) -> dict[str, list[float]]:
         names = list(cases)
         for number in range(-1, rounds):   # the first round is not counted
             for name in names[number % len(names):] + names[:number % len(names)]:
+                while pool.ready < pool.size:   # neither counted nor beside another case
+                    time.sleep(0.001)
                 begun = time.perf_counter()
                 try:
                     cases[name]()
@@ -64,6 +96,8 @@ def measure(rounds: int) -> dict[str, list[float]]:
                     continue
                 if number >= 0:
                     found[name].append((time.perf_counter() - begun) * 1000)
+        if docker:
+            docker("")
         return found
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime", "Sandbox", "State",
-           "__version__", "errors", "run_sandboxed"]
+__all__ = ["AsyncPool", "AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Pool", "Runtime",
+           "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
     from pyruntime.sandbox.api import Done, HostMount, Limits, Sandbox, run_sandboxed
-    from pyruntime.sandbox.asynchronous import AsyncSandbox
+    from pyruntime.sandbox.asynchronous import AsyncPool, AsyncSandbox
+    from pyruntime.sandbox.pool import Pool
+    from pyruntime.sandbox.template import Template
 
 
 def __getattr__(name: str) -> object:
@@ -33,10 +35,18 @@ def __getattr__(name: str) -> object:
         from pyruntime.sandbox import api as sandbox  # lazy: as above
 
         return getattr(sandbox, name)
-    if name == "AsyncSandbox":
-        from pyruntime.sandbox.asynchronous import AsyncSandbox  # lazy: as above, and asyncio
+    if name in ("AsyncPool", "AsyncSandbox"):
+        from pyruntime.sandbox import asynchronous  # lazy: as above, and asyncio
 
-        return AsyncSandbox
+        return getattr(asynchronous, name)
+    if name == "Template":
+        from pyruntime.sandbox.template import Template  # lazy: as above
+
+        return Template
+    if name == "Pool":
+        from pyruntime.sandbox.pool import Pool  # lazy: as above
+
+        return Pool
     if name == "Engine":
         from pyruntime.pocker.api import Engine  # lazy: as above
 

@@ -21,6 +21,7 @@
     ├── BuildError                 exit 1   a step of a build failed; carries its place in the Dockerfile
     │   └── DockerfileError        exit 1   a Dockerfile is invalid
     ├── RunFailed                  exit 1   a program in a sandbox failed; carries its result
+    ├── WaitTimeout                exit 1   a program in a sandbox is still running after the time to wait
     ├── SandboxFileError           exit 1   a file of a sandbox cannot be read or written
     └── RegistryError              exit 1   a registry refused, or cannot be reached
 
@@ -228,6 +229,10 @@ class RunFailed(PyruntimeError):
     def __init__(self, message: str, done: object) -> None:
         super().__init__(message)
         self.done = done
+
+
+class WaitTimeout(PyruntimeError, TimeoutError):
+    """A program in a sandbox is still running after the time that its caller wanted to wait."""
 
 
 class SandboxFileError(PyruntimeError):

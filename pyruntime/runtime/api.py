@@ -19,15 +19,16 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import NoSuchContainer, UsageError
+from pyruntime.runtime.compiler.form import ID_MARK
 from pyruntime.runtime.compiler.setup import CGROUP_MANAGERS
 from pyruntime.runtime.lifecycle import status as _status
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete, kill
 from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
-from pyruntime.runtime.lifecycle.start import start
+from pyruntime.runtime.lifecycle.start import start, start_record
 from pyruntime.runtime.lifecycle.store import StateDirectory, default_root, identifiers
 
-__all__ = ["Parent", "Runtime", "State"]
+__all__ = ["ID_MARK", "Parent", "Runtime", "State"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.runtime.compiler.compile import Plan
     from pyruntime.runtime.lifecycle.events import OomCounter
+    from pyruntime.runtime.lifecycle.preparation import Entrance, Preparation
 
 
 class State:
@@ -103,6 +105,26 @@ class Runtime:
             console_socket, pid_file, preserve_fds, detached=console is None, console=console, streams=streams,
             parent=parent, pivot=pivot, new_keyring=new_keyring))
         return self.state(container_id)
+
+    def prepare(self, bundle: str | os.PathLike[str]) -> Preparation:
+        """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json has
+        ID_MARK, each has its ID. The front does not know these containers: the
+        commands take an interpreter for them. Raises ConfigError, HostError, UsageError."""
+        from pyruntime.runtime.lifecycle.preparation import Preparation  # lazy: as in run
+
+        return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True))
+
+    def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = ()) -> Entrance:
+        """Create and start a container of `prepare`, as `create` and `start` do; returns the way into it."""
+        from pyruntime.runtime.lifecycle.preparation import Entrance  # lazy: as in run
+
+        record = preparation.create(container_id, self._request("", "", 0, detached=True, streams=streams))
+        try:
+            start_record(StateDirectory(self.root, container_id), record)
+            return Entrance(preparation, record)
+        except BaseException:
+            self.delete(container_id, force=True)
+            raise
 
     def start(self, container_id: str, *, keep: Callable[[int], None] = lambda fd: None) -> None:
         """Start the program of a created container. ``keep`` is called with the descriptor of the connection to init:

@@ -17,34 +17,44 @@ from __future__ import annotations
 import atexit
 import os
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace as replace_fields
 from threading import Condition, Lock
 from weakref import WeakSet
 
 from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, UsageError
+from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox import files
-from pyruntime.sandbox.configuration import WRITABLE, configuration
+from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
-from pyruntime.sandbox.private_mounts import in_private_mounts
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
+from pyruntime.sandbox.private_mounts import bounded_files, in_private_mounts
+from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
-from pyruntime.sandbox.run import Run
-from pyruntime.sandbox.sources import HOST_PATHS, HostMount, HostSource, RootSource, source_of
-from pyruntime.system import kernel
-from pyruntime.system.files import replace
-from pyruntime.system.json import encode
-from pyruntime.system.uapi import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID
+from pyruntime.sandbox.run import Run, carry_out
+from pyruntime.sandbox.sources import (
+    HOST_PATHS,
+    ForkSource,
+    HostMount,
+    HostSource,
+    RootSource,
+    source_of,
+    writable_directory,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
+    from typing import Any
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
+    from pyruntime.sandbox.pipes import Stream
 
-__all__ = ["Done", "HostMount", "Limits", "Sandbox", "Usage", "prune", "run_sandboxed"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "Sandbox", "Usage",
+           "prune", "run_sandboxed"]
 
 _NOBODY = 65534
 OUTPUT_LIMIT = "1m"
@@ -88,21 +98,24 @@ class Sandbox:
         self._env = dict(env or {})
         self._cwd = cwd
         self._writable = writable
+        self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
+                         "require_limits": require_limits}
         self._held = ExitStack()
         self._owner = os.getpid()
         self._idle = Condition()
         self._runs = 0
         self._number = 0
         self._closed = self._gone = False
+        self._stilling = Lock()
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         if _pruned.acquire(blocking=False):
             prune()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        source = root if isinstance(root, RootSource) else source_of(root, store, progress)
+        source = self._source = root if isinstance(root, RootSource) else source_of(root, store, progress)
         try:
             in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
-                                                   require_limits=require_limits))
+                                                   require_limits=require_limits), source.namespace)
         except BaseException:
             self._control.close()
             self._held.close()
@@ -111,6 +124,16 @@ class Sandbox:
             theirs.close()
             os.close(silence)
         _living.add(self)
+
+    @property
+    def alive(self) -> bool:
+        """Whether programs can be run: it is not closed, and its init has not been killed."""
+        with self._idle:
+            return not self._closed and os.getpid() == self._owner and self._entrance.alive
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call this when the sandbox has been closed and nothing of it is left."""
+        self._held.callback(call)
 
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
@@ -123,30 +146,26 @@ class Sandbox:
     def _create(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
                 require_limits: bool) -> None:
         scratch = f"{PLACE}/mount"   # in every sandbox's own mount namespace
-        os.makedirs(scratch, 0o700, exist_ok=True)
-        disk = self.limits.bytes_of_disk()
-        try:
-            kernel.mount_filesystem("tmpfs", scratch, [
-                ("size", str(disk)), ("nr_inodes", str(max(disk >> 12, 1024))), ("mode", "0700")],
-                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-            for name, _, mode in WRITABLE:
-                os.mkdir(f"{scratch}/{name}")
-                os.chmod(f"{scratch}/{name}", mode)
-                os.chown(f"{scratch}/{name}", *self._user)
-        except OSError as error:
-            raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None
-        prepared = source.prepare(scratch)
+        source.enter(scratch)
+        bounded_files(scratch, self.limits.bytes_of_disk())
+        for name, _, mode in WRITABLE:
+            writable_directory(f"{scratch}/{name}", mode, self._user)
+        prepared = source.prepare(scratch, self._user)
         self._held.push(prepared.held)
+        prepared.work = prepared.work or f"{scratch}/w"
+        self._prepared = prepared
+        self._namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._held.callback(os.close, self._namespace)
         self._cwd = self._cwd or prepared.cwd or "/work"
         for cgroups in (True, False):
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
-                                     env=self._env, writable=self._writable, cgroup=f"/{self.name}" if cgroups else "",
+                                     env=self._env, writable=self._writable, cgroup=f"/{ID_MARK}" if cgroups else "",
                                      swap=_counts_swap())
-            replace(f"{scratch}/config.json", encode(document).encode())
             self._runtime = runtime(cgroups=cgroups)
             try:
-                self._runtime.create(self.name, scratch, streams=streams)
-                break
+                self._entrance = self._runtime.create_prepared(
+                    self.name, preparation(self._runtime, document, scratch), streams=streams)
+                return
             except (HostError, StepError) as error:
                 if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}":
                     raise
@@ -154,14 +173,6 @@ class Sandbox:
                     raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave"
                                     " out require_limits") from None
                 self.unenforced = ("memory", "swap", "cpus", "pids")
-        try:
-            self._runtime.start(self.name)
-            self._process = document["process"]
-            self._init = self._runtime.state(self.name).pid
-            self._root = os.open(f"/proc/{self._init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except BaseException:
-            self._runtime.delete(self.name, force=True)
-            raise
 
     # ---- use ------------------------------------------------------------------------------------
 
@@ -184,36 +195,74 @@ class Sandbox:
                               output_kills=output_kills)
         return finished(done, text=text, check=check)
 
+    def popen(self, argv: Sequence[str], *, stdin: Stream = DEVNULL, stdout: Stream = PIPE, stderr: Stream = PIPE,
+              timeout: float | None = None, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
+              terminal: bool = False, size: tuple[int, int] = (24, 80)) -> Process:
+        """Start a program, as subprocess.Popen does, and return while it runs.
+
+        ``stdin``, ``stdout``, ``stderr``  PIPE, DEVNULL, a descriptor or a file of this process; ``stderr`` also STDOUT
+        ``timeout``   seconds; then it is killed. None: ``limits.wall``
+        ``terminal``  give it a terminal instead, with ``size`` rows and columns
+
+        The others are as for `run`, and so are the errors; without cgroups, StateError if another program is running.
+        """
+        words, variables = _words(argv), _variables(env)
+        streams = None if terminal else ProgramStreams(stdin, stdout, stderr)
+        try:
+            run = self._new_run(wait=False)
+        except BaseException:
+            if streams:
+                streams.close()
+            raise
+        process = Process(run, words, seconds=self.limits.wall if timeout is None else timeout, left=self._leave)
+        process.start(variables, cwd or self._cwd, streams, text=text, window=size)
+        return process
+
+    def stream(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
+               check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = ""
+               ) -> OutputStream:
+        """Start a program, and return an iterator of its output: pairs of "stdout" or "stderr" and the bytes (or the
+        text). It has ``done`` at its end, `close`, and is a context manager. The parameters are those of `run`."""
+        data = input.encode() if isinstance(input, str) else input
+        process = self.popen(argv, stdin=DEVNULL if data is None else PIPE, timeout=timeout, env=env, cwd=cwd)
+        return OutputStream(process, data or b"", text=text, check=check)
+
     def run_until(self, stop: int, argv: Sequence[str], *, input: bytes | str | None, timeout: float | None,
                   env: Mapping[str, str] | None, cwd: str, max_output: int | str, output_kills: bool) -> Done:
         """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
-        if not argv or isinstance(argv, (str, bytes)):
-            raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
-        process = {**self._process, "args": [os.fspath(word) for word in argv], "cwd": cwd or self._cwd}
-        if env is not None:
-            process["env"] = [f"{name}={value}" for name, value in env.items()]
+        words, variables, limit = _words(argv), _variables(env), size("max_output", max_output)
         data = input.encode() if isinstance(input, str) else input
-        number = self._enter()
+        run = self._new_run(wait=True)
         try:
-            with ExitStack() as stack:
-                if self.unenforced:
-                    stack.enter_context(self._alone)
-                    run = Run(self._runtime, self.name, None, self._kill_all)
-                else:
-                    group = self._runtime.subgroup(self.name, f"run-{number}")
-                    run = Run(self._runtime, self.name, group, self._kill_all)
-                return run.carry_out(process, data, seconds=self.limits.wall if timeout is None else timeout,
-                                     limit=size("max_output", max_output), output_kills=output_kills, stop=stop,
-                                     closed=lambda: self._closed)
+            return carry_out(run, words, variables, cwd or self._cwd, data,
+                             seconds=self.limits.wall if timeout is None else timeout, limit=limit,
+                             output_kills=output_kills, stop=stop)
         finally:
             self._leave()
+
+    def _new_run(self, *, wait: bool) -> Run:
+        """A run; `_leave` has to be called when it has ended. Raises StateError. Without cgroups, ``wait`` for another
+        run."""
+        number = self._enter()
+        held, group = ExitStack(), None
+        try:
+            if not self.unenforced:
+                group = self._entrance.subgroup(f"run-{number}")
+            elif self._alone.acquire(blocking=wait):
+                held.callback(self._alone.release)
+            else:
+                raise StateError(f"a program is running in {self.name}: without cgroups there can be one at a time")
+        except BaseException:
+            self._leave()
+            raise
+        return Run(self._entrance, group, self._kill_all, lambda: self._closed, held)
 
     def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
         """The bytes of a regular file, by its absolute path in the sandbox. Raises SandboxFileError: no such file, not
         a regular file, a symbolic link in the path, more than ``limit`` bytes."""
         self._enter()
         try:
-            return files.read(self._root, path, size("limit", limit))
+            return files.read(self._entrance.root, path, size("limit", limit))
         finally:
             self._leave()
 
@@ -222,8 +271,67 @@ class Sandbox:
         SandboxFileError: a symbolic link in the path, no space left."""
         self._enter()
         try:
-            files.write(self._root, path, data.encode() if isinstance(data, str) else data, mode=mode,
+            files.write(self._entrance.root, path, data.encode() if isinstance(data, str) else data, mode=mode,
                         uid=self._user[0], gid=self._user[1])
+        finally:
+            self._leave()
+
+    # ---- the present files ----------------------------------------------------------------------
+
+    def diff(self) -> list[tuple[str, str]]:
+        """What has changed: "A" (added), "C" (changed) or "D" (deleted) and the path, sorted; what is in /work counts,
+        /tmp and /dev/shm do not. Raises StateError for a sandbox of the host's own system."""
+        from pyruntime.sandbox import snapshot  # lazy: few programs compare, and none at once
+
+        found: list[tuple[str, str]] = []
+        with self._still():
+            snapshot.require_layers(self._prepared)
+            in_private_mounts(lambda: found.extend(snapshot.list_changes(self._prepared)), self._namespace)
+        return found
+
+    def commit(self, name: str = "", *, store: ImageStore | None = None,
+               config: Mapping[str, Any] | None = None) -> str:
+        """Create an image of the present files, without /tmp and /dev/shm; its ID. The sandbox's image is below it.
+
+        ``name``    of the image; "": none
+        ``store``   where; by default that of the sandbox's image, or the default one
+        ``config``  members of the image's configuration, as {"Cmd": ["serve"]}
+
+        Raises StateError for a sandbox of the host's own system, ImageError, HostError.
+        """
+        # lazy: few programs make images, and none at once
+        from pyruntime.images.api import ImageStore
+        from pyruntime.sandbox import snapshot
+
+        made: list[str] = []
+        with self._still():
+            snapshot.require_layers(self._prepared)
+            place = store or self._prepared.store or ImageStore()
+            in_private_mounts(lambda: made.append(snapshot.commit(self._prepared, place, name, dict(config or {}))),
+                              self._namespace)
+        return made[0]
+
+    def fork(self, **options: Any) -> Sandbox:
+        """Another sandbox, with a copy of the present files; processes are not copied. ``options`` are those of
+        Sandbox, instead of this sandbox's. Raises what Sandbox raises, and HostError if the files do not fit."""
+        with self._still():
+            origin = self._source.origin if isinstance(self._source, ForkSource) else self._source
+            return Sandbox(ForkSource(origin, self._prepared, self._namespace), **{**self._options, **options})
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """No process of the sandbox changes files meanwhile, if there is a freezer."""
+        self._enter()
+        try:
+            if self.unenforced:
+                yield
+                return
+            with self._stilling:
+                self._runtime.pause(self.name)
+                try:
+                    yield
+                finally:
+                    self._runtime.resume(self.name)
         finally:
             self._leave()
 
@@ -244,9 +352,9 @@ class Sandbox:
             with self._idle:
                 # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
                 self._idle.wait_for(lambda: self._runs == 0)
-            os.close(self._root)
+            self._entrance.close()
             with suppress(ChildProcessError):   # another part of this program waits for all children
-                os.waitpid(self._init, 0)
+                os.waitpid(self._entrance.pid, 0)
             self._runtime.delete(self.name, force=True)
             self._held.close()
         finally:
@@ -262,7 +370,7 @@ class Sandbox:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_process"):   # created
+        if hasattr(self, "_entrance"):   # created
             self.close()
 
     def __repr__(self) -> str:
@@ -327,10 +435,18 @@ def run_sandboxed(code: str | Sequence[str], *, root: str | os.PathLike[str] | R
 def finished(done: Done, *, text: bool, check: bool) -> Done:
     """The result as the caller of `Sandbox.run` wants it."""
     if text:
-        out, err = (data if isinstance(data, str) else data.decode("utf-8", "replace")
-                    for data in (done.stdout, done.stderr))
-        done = replace_fields(done, stdout=out, stderr=err)
+        done = done.decoded()
     return done.check() if check else done
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    if not argv or isinstance(argv, (str, bytes)):
+        raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
+    return [os.fspath(word) for word in argv]
+
+
+def _variables(env: Mapping[str, str] | None) -> list[str] | None:
+    return None if env is None else [f"{name}={value}" for name, value in env.items()]
 
 
 def _counts_swap() -> bool:

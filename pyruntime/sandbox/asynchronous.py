@@ -12,20 +12,27 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Future
+from contextlib import suppress
+from errno import EIO
 from functools import partial
 from threading import Thread
 
 from pyruntime.errors import StateError
 from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox, finished
+from pyruntime.sandbox.limits import size
+from pyruntime.sandbox.pipes import CHUNK, KeptOutput
+from pyruntime.sandbox.pool import Pool
+from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.sources import HOST_PATHS, HostSource, RootSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
-    from typing import Any, TypeVar
+    from typing import IO, Any, TypeVar
 
     from pyruntime.sandbox.result import Done
+    from pyruntime.sandbox.template import Template
 
     Result = TypeVar("Result")
 
@@ -34,8 +41,15 @@ class AsyncSandbox:
     """A sandbox, from the beginning to the end of ``async with``; the options are those of Sandbox."""
 
     def __init__(self, root: str | os.PathLike[str] | RootSource, **options: Any) -> None:
-        self._make = partial(Sandbox, root, **options)
+        self._make: Callable[[], Sandbox] = partial(Sandbox, root, **options)
         self._box: Sandbox | None = None
+
+    @classmethod
+    def of(cls, make: Callable[[], Sandbox]) -> AsyncSandbox:
+        """The sandbox that ``make`` returns, as `Template.sandbox` and `Pool.sandbox` do."""
+        box = cls("")
+        box._make = make
+        return box
 
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, **options: Any) -> AsyncSandbox:
@@ -43,6 +57,11 @@ class AsyncSandbox:
         return cls(HostSource(paths), **options)
 
     async def __aenter__(self) -> AsyncSandbox:
+        await self.make()
+        return self
+
+    async def make(self) -> None:
+        """Make the sandbox; `close` has to be called."""
         made: list[Sandbox] = []
         try:
             await _in_thread(lambda: made.append(self._make()))
@@ -51,7 +70,6 @@ class AsyncSandbox:
                 await _in_thread(box.close)
             raise
         self._box = made[0]
-        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         traceback: TracebackType | None) -> None:
@@ -77,6 +95,23 @@ class AsyncSandbox:
             os.close(stop)
         return finished(done, text=text, check=check)
 
+    async def popen(self, argv: Sequence[str], **options: Any) -> AsyncProcess:
+        """As Sandbox.popen, but the streams are those of asyncio.subprocess, and always of bytes."""
+        made: list[Process] = []
+        try:
+            await _in_thread(lambda: made.append(self.box.popen(argv, **options)))
+            process = AsyncProcess(made[0])
+            await process.connect()
+        except asyncio.CancelledError:
+            for one in made:
+                await _in_thread(one.close)
+            raise
+        return process
+
+    def stream(self, argv: Sequence[str], **options: Any) -> AsyncOutputStream:
+        """As Sandbox.stream, for ``async for``; the program starts with the first step. A cancelled task kills it."""
+        return AsyncOutputStream(lambda: self.box.stream(argv, **options))
+
     async def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
         """As Sandbox.read."""
         return await _in_thread(lambda: self.box.read(path, limit=limit))
@@ -88,6 +123,181 @@ class AsyncSandbox:
     async def close(self) -> None:
         """As Sandbox.close."""
         await _in_thread(self.box.close)
+
+
+class AsyncPool:
+    """A Pool for asyncio: `run` is a coroutine, `sandbox` is for ``async with``. The options are those of Pool; the
+    pool may be used, and closed, from any event loop."""
+
+    def __init__(self, template: Template, size: int = 8, *, most: int = 0) -> None:
+        self.pool = Pool(template, size, most=most)
+
+    def sandbox(self) -> AsyncSandbox:
+        """A sandbox that nobody has used, from the beginning to the end of ``async with``."""
+        return AsyncSandbox.of(self.pool.sandbox)
+
+    async def run(self, argv: Sequence[str], **options: Any) -> Done:
+        """As Pool.run, with the options of `AsyncSandbox.run`; a cancelled task kills the run."""
+        box = AsyncSandbox.of(self.pool.sandbox)
+        await box.make()
+        try:
+            return await box.run(argv, **options)
+        finally:
+            self.pool.discard(box.box)
+
+    async def close(self) -> None:
+        """As Pool.close."""
+        await _in_thread(self.pool.close)
+
+    async def __aenter__(self) -> AsyncPool:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        traceback: TracebackType | None) -> None:
+        await self.close()
+
+
+class AsyncProcess:
+    """A program that runs in a sandbox, with the names of asyncio.subprocess.Process; made by AsyncSandbox.popen.
+
+    ``args``, ``pid``, ``returncode``, ``done``, `poll`, `send_signal`, `terminate`, `kill`, `resize`  as of Process
+    ``stdin``   asyncio.StreamWriter, or None
+    ``stdout``, ``stderr``  asyncio.StreamReader, or None
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.args, self.pid = process.args, process.pid
+        self.stdin: asyncio.StreamWriter | None = None
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
+        self._transports: list[asyncio.BaseTransport] = []
+        self.poll, self.send_signal, self.resize = process.poll, process.send_signal, process.resize
+        self.terminate, self.kill = process.terminate, process.kill
+
+    async def connect(self) -> None:
+        """Take over the pipes of the process; called once."""
+        loop = asyncio.get_running_loop()
+        files = [self._process.detach(name) for name in ("stdin", "stdout", "stderr")]
+        if files[0]:
+            transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, files[0])
+            self.stdin = asyncio.StreamWriter(transport, protocol, None, loop)
+            self._transports.append(transport)
+        self.stdout, self.stderr = [await self._reader(file) if file else None for file in files[1:]]
+
+    async def _reader(self, file: IO[bytes]) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: _Output(reader), file)
+        self._transports.append(transport)
+        return reader
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, or None while the program runs."""
+        return self._process.returncode
+
+    @property
+    def done(self) -> Done:
+        """As of Process."""
+        return self._process.done
+
+    async def wait(self) -> int:
+        """Wait until nothing of the run is left; return the exit status. A cancelled task only stops waiting."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):   # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(ended.set)
+
+        self._process.then(tell)
+        await ended.wait()
+        return self.done.returncode
+
+    async def communicate(self, input: bytes | None = None, max_output: int | str = OUTPUT_LIMIT
+                          ) -> tuple[bytes, bytes]:
+        """Feed ``input``, read all output, and wait for the end; ``max_output`` as for `AsyncSandbox.run`."""
+        kept = KeptOutput(size("max_output", max_output))
+
+        async def read(number: int, reader: asyncio.StreamReader | None) -> None:
+            while reader and (data := await reader.read(CHUNK)):
+                kept.add(number, data)
+
+        async def feed() -> None:
+            if self.stdin:
+                with suppress(BrokenPipeError, ConnectionResetError):   # the program does not want it
+                    self.stdin.write(input or b"")
+                    await self.stdin.drain()
+                self.stdin.close()
+
+        await asyncio.gather(feed(), read(0, self.stdout), read(1, self.stderr))
+        await self.wait()
+        return kept.both()
+
+    async def close(self) -> None:
+        """Kill what is still running, wait, and close the pipes."""
+        for transport in self._transports:
+            transport.close()
+        await _in_thread(self._process.close)
+
+    async def __aenter__(self) -> AsyncProcess:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        traceback: TracebackType | None) -> None:
+        await self.close()
+
+
+class AsyncOutputStream:
+    """As OutputStream, for ``async for`` and ``async with``."""
+
+    def __init__(self, make: Callable[[], OutputStream]) -> None:
+        self._make = make
+        self._stream: OutputStream | None = None
+
+    @property
+    def done(self) -> Done:
+        """The result, at the end. Raises StateError before."""
+        if self._stream is None:
+            raise StateError("the program has not been started: use `async for`")
+        return self._stream.done
+
+    def __aiter__(self) -> AsyncOutputStream:
+        return self
+
+    async def __anext__(self) -> tuple[str, bytes | str]:
+        chunk = await _in_thread(self._next, self._cancel)
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    def _next(self) -> tuple[str, bytes | str] | None:
+        if self._stream is None:
+            self._stream = self._make()
+        return next(self._stream, None)
+
+    def _cancel(self) -> None:
+        if self._stream is not None:
+            self._stream.process.cancel()
+
+    async def close(self) -> None:
+        """Kill the program if it is still running."""
+        if self._stream is not None:
+            await _in_thread(self._stream.close)
+
+    async def __aenter__(self) -> AsyncOutputStream:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        traceback: TracebackType | None) -> None:
+        await self.close()
+
+
+class _Output(asyncio.StreamReaderProtocol):
+    """A terminal that no process has open any more ends with EIO."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(None if isinstance(error, OSError) and error.errno == EIO else error)
 
 
 async def _in_thread(work: Callable[[], Result], cancel: Callable[[], None] = lambda: None) -> Result:

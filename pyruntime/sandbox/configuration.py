@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import marshal
+from threading import Lock
+
 from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.config.template import template
 from pyruntime.system.environment import last_of_each
+from pyruntime.system.files import replace
 from pyruntime.system.installed import native
+from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from pyruntime.runtime.api import Runtime
+    from pyruntime.runtime.lifecycle.preparation import Preparation
     from pyruntime.sandbox.limits import Limits
     from pyruntime.sandbox.sources import HostMount, Prepared
 
@@ -19,6 +26,9 @@ INIT = "/.pyruntime-init"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Directories that a program may write to, all on one filesystem of bounded size: name there, place, mode.
 WRITABLE = (("w", "/work", 0o755), ("t", "/tmp", 0o1777), ("s", "/dev/shm", 0o1777))
+_KEPT = 16
+_kept: dict[bytes, Preparation] = {}
+_lock = Lock()
 _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sandbox has its own, or none
 
 
@@ -42,7 +52,8 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
     document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable)
                            for mount in (*prepared.mounts, *mounts)]
-    document["mounts"] += [_bind(f"{scratch}/{name}", target, writable=True) for name, target, _ in WRITABLE]
+    document["mounts"] += [_bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target,
+                                 writable=True) for name, target, _ in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
     linux["seccomp"] = profile(())
@@ -52,6 +63,21 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     else:
         del linux["resources"]
     return document
+
+
+def preparation(engine: Runtime, document: dict[str, Any], scratch: str) -> Preparation:
+    """The compiled plan of a configuration, in which ID_MARK stands for the sandbox's name; those of the last few are
+    kept. ``scratch``: the directory for config.json. Raises what `Runtime.prepare` raises."""
+    key = marshal.dumps((document, engine.cgroup_manager))
+    with _lock:
+        found = _kept.pop(key, None)
+        if found is None:
+            replace(f"{scratch}/config.json", encode(document).encode())
+            found = engine.prepare(scratch)
+            while len(_kept) >= _KEPT:
+                del _kept[next(iter(_kept))]
+        _kept[key] = found   # the last used is the last to be dropped
+        return found
 
 
 def _bind(source: str, target: str, *, writable: bool) -> dict[str, Any]:

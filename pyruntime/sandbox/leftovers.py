@@ -7,14 +7,22 @@ A sandbox is named after its program: ``sandbox-PID-STARTTIME-NUMBER``.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from itertools import count
 
-from pyruntime.errors import NoSuchContainer
+from pyruntime.errors import NoSuchContainer, PyruntimeError
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import processes
 
 PLACE = "/run/pyruntime-sandbox"
 _numbers = count(1)
+
+
+def empty() -> str:
+    """A directory in which nothing is."""
+    path = f"{PLACE}/empty"
+    os.makedirs(path, 0o755, exist_ok=True)
+    return path
 
 
 def new_name() -> str:
@@ -27,19 +35,55 @@ def runtime(*, cgroups: bool = True) -> Runtime:
     return Runtime(f"{PLACE}/state", rootless=False, cgroup_manager="cgroupfs" if cgroups else "disabled")
 
 
-def prune() -> list[str]:
-    """Remove what ended programs have left; the names of these sandboxes. The first sandbox of each program does this.
-    Raises StateError if something cannot be removed."""
-    removed = []
+@dataclass(frozen=True)
+class FoundSandbox:
+    """A sandbox of any program of this host.
+
+    ``program``  the process ID of the program that made it
+    ``status``   creating, running, stopped; leftover: its program has ended
+    ``pid``      that of its init; 0 if there is none
+    ``created``  when, as in RFC 3339; "" if unknown
+    """
+
+    name: str
+    program: int
+    status: str
+    pid: int
+    created: str
+
+
+def every() -> list[FoundSandbox]:
+    """All sandboxes of this host, by name."""
+    found = []
+    for name, pid, started in _names():
+        try:
+            state = runtime().state(name)
+            status, init, created = state.status, state.pid, state.created
+        except PyruntimeError:   # removed meanwhile, or its program was killed before it was written down
+            status, init, created = "creating", 0, ""
+        found.append(FoundSandbox(name, pid, status if processes.alive(pid, started) else "leftover", init, created))
+    return found
+
+
+def _names() -> list[tuple[str, int, int]]:
+    """The sandboxes' names, each with the pid and the start time of its program."""
     try:
         names = os.listdir(f"{PLACE}/state")
     except FileNotFoundError:
         return []
+    found = []
     for name in sorted(names):
         kind, *numbers = name.split("-")
-        if kind != "sandbox" or len(numbers) != 3 or not all(number.isdigit() for number in numbers):
-            continue
-        pid, started, _ = map(int, numbers)
+        if kind == "sandbox" and len(numbers) == 3 and all(number.isdigit() for number in numbers):
+            found.append((name, int(numbers[0]), int(numbers[1])))
+    return found
+
+
+def prune() -> list[str]:
+    """Remove what ended programs have left; the names of these sandboxes. The first sandbox of each program does this.
+    Raises StateError if something cannot be removed."""
+    removed = []
+    for name, pid, started in _names():
         if processes.alive(pid, started):
             continue
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyruntime.errors import RunFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pyruntime.sandbox.pipes import KeptOutput
 
 EXITED, SIGNAL, TIMEOUT, OOM, OUTPUT, CANCELLED = "exited", "signal", "timeout", "oom", "output", "cancelled"
 
@@ -20,11 +22,15 @@ class Usage:
     ``cpu``     seconds of processor time
     ``memory``  the most bytes at once; on cgroup v2 those of the whole sandbox, without cgroups of the largest process
     ``wall``    seconds from the call to the end
+    ``read``, ``written``  bytes from and to disks, of the program and the descendants that it waited for; files that
+                are in memory, as all that a sandbox writes, do not count
     """
 
     cpu: float
     memory: int
     wall: float
+    read: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,17 @@ class Done:
     def timed_out(self) -> bool:
         """Whether the time limit ended the run."""
         return self.reason == TIMEOUT
+
+    def with_output(self, kept: KeptOutput) -> Done:
+        """The same result, with the output."""
+        first, second = kept.both()
+        return replace(self, stdout=first, stderr=second, truncated=kept.truncated)
+
+    def decoded(self) -> Done:
+        """The same result with its output as text: UTF-8, with replacement characters for other bytes."""
+        first, second = (data if isinstance(data, str) else data.decode("utf-8", "replace")
+                         for data in (self.stdout, self.stderr))
+        return replace(self, stdout=first, stderr=second)
 
     def check(self) -> Done:
         """Return the same value. Raises RunFailed unless the program exited with status 0."""

@@ -9,76 +9,92 @@ the pid namespace, and one run waits for the other.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from time import monotonic, sleep
 
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.sandbox import result
-from pyruntime.sandbox.output import Pipes
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, KeptOutput, ProgramStreams, Pump
 from pyruntime.sandbox.result import Done, Usage
 from pyruntime.system.processes import SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Sequence
-    from typing import Any
 
-    from pyruntime.runtime.api import Runtime
     from pyruntime.runtime.cgroups.subgroup import Subgroup
+    from pyruntime.runtime.lifecycle.preparation import Entrance
 
 _PATIENCE = 10.0   # seconds for killed processes to end
+_BLOCK = 512   # the unit of ru_inblock and ru_oublock (task_io_get_inblock of the kernel)
 
 
 class Run:
-    """One run. ``kill_all`` kills the sandbox's processes; it is called only without cgroups."""
+    """One run. `start` it, wait for ``pidfd``, `finish` it; `end` in any case."""
 
-    def __init__(self, runtime: Runtime, box: str, group: Subgroup | None, kill_all: Callable[[], None]) -> None:
-        self._runtime = runtime
-        self._box = box
+    def __init__(self, entrance: Entrance, group: Subgroup | None, kill_all: Callable[[], None],
+                 closed: Callable[[], bool], held: ExitStack) -> None:
+        """``kill_all`` kills the sandbox's processes; it is called only without cgroups. ``closed``: whether the
+        sandbox is being closed. ``held`` is closed with the run."""
+        self._entrance = entrance
         self._group = group
         self._kill_all = kill_all
+        self._closed = closed
+        self._held = held
+        self._begun = monotonic()
         self._pid = 0
-        self._pidfd = -1
+        self._args: Sequence[str] = ()
+        self.pidfd = -1
 
-    def carry_out(self, process: dict[str, Any], data: bytes | None, *, seconds: float | None, limit: int,
-                  output_kills: bool, stop: int, closed: Callable[[], bool]) -> Done:
-        """Run it until it ends or the descriptor ``stop`` is readable; whatever happens, no process of it is left.
-        ``closed``: whether the sandbox is being closed. Raises StepError if the program cannot be executed."""
-        begun = monotonic()
-        deadline = begun + seconds if seconds is not None else float("inf")
-        pipes = Pipes(data, limit)
-        reason, status, used, kills, peak = "", -1, 0.0, 0, 0
-        try:
-            if self._group:
+    @property
+    def pid(self) -> int:
+        """The program's process ID, on the host; 0 when it has been waited for."""
+        return self._pid
+
+    def start(self, args: Sequence[str], env: Sequence[str] | None, cwd: str, streams: Sequence[int],
+              console: socket | None = None, known: Callable[[], None] = lambda: None) -> None:
+        """Start the program. ``known`` is called before it is executed. Raises StepError if it cannot be executed."""
+        def on_pid(pid: int) -> None:
+            self.pidfd = os.pidfd_open(pid)
+            self._pid = pid
+            known()
+
+        self._args = args
+        if self._group:
+            try:
                 self._group.create()
-            self._start(process, pipes.theirs)
-            pipes.started()
-            reason = pipes.follow(self._pidfd, deadline, stop=stop, enough=output_kills)
+            except OSError as error:
+                raise _failed(error) from None
+        self._entrance.exec(args, env=env, cwd=cwd, group=self._group, streams=streams, console=console, on_pid=on_pid)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program; no effect if `finish` has begun. Nobody else has its process ID until then."""
+        if self._pid:
+            os.kill(self._pid, number)
+
+    def finish(self, reason: str) -> Done:
+        """Kill what is left of the run, and return the result, without output. ``reason``: why it ends, or "" if the
+        program has ended. Raises StateError if its status is lost."""
+        try:
             self._kill()
-            status, used, peak = self._reap()
-            stdout, stderr = pipes.finish()
+            pid, self._pid = self._pid, 0
+            try:
+                _, status, used = os.wait4(pid, 0)
+            except ChildProcessError:
+                raise StateError(f"the status of process {pid} is lost: another part of this program waits for all"
+                                 " children") from None
+            cpu, peak, kills = used.ru_utime + used.ru_stime, used.ru_maxrss << 10, 0
             if self._group:
-                used, peak = self._group.cpu_seconds(), self._group.peak_memory()
-                kills = self._group.oom_kills()
+                cpu, peak, kills = self._group.cpu_seconds(), self._group.peak_memory(), self._group.oom_kills()
         except OSError as error:
-            raise PyruntimeError(f"a run in a sandbox failed: {error.strerror or error}") from None
-        finally:
-            pipes.close()
-            self._end()
+            raise _failed(error) from None
         code = os.waitstatus_to_exitcode(status)
         if not reason:
-            reason = (result.CANCELLED if closed() and code == -SIGKILL else result.OOM if kills and code
+            reason = (result.CANCELLED if self._closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)
-        return Done(tuple(process["args"]), code, stdout, stderr, reason, kills > 0, pipes.truncated,
-                    Usage(used, peak, monotonic() - begun))
-
-    def _start(self, process: dict[str, Any], streams: Sequence[int]) -> None:
-        def known(pid: int) -> None:
-            self._pidfd = os.pidfd_open(pid)
-            self._pid = pid
-
-        self._runtime.exec(self._box, process=process, detach=True, streams=streams, on_pid=known,
-                           cgroup=self._group.where if self._group else ())
+        usage = Usage(cpu, peak, monotonic() - self._begun, used.ru_inblock * _BLOCK, used.ru_oublock * _BLOCK)
+        return Done(tuple(self._args), code, b"", b"", reason, kills > 0, False, usage)
 
     def _kill(self) -> None:
         """Kill all processes of the run; with a cgroup, wait until all but the program itself have been reaped."""
@@ -87,26 +103,67 @@ class Run:
         else:
             self._kill_all()
 
-    def _reap(self) -> tuple[int, float, int]:
-        """Wait for the program, which was killed or has ended: its status, and what its rusage says."""
-        pid, self._pid = self._pid, 0
-        try:
-            _, status, usage = os.wait4(pid, 0)
-        except ChildProcessError:
-            raise StateError(f"the status of process {pid} is lost: another part of this program waits for all children"
-                             ) from None
-        return status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+    def end(self) -> None:
+        """Nothing is left: no process, no cgroup, no descriptor. May be called again."""
+        with self._held:
+            try:
+                if self._pid:   # an exception, as KeyboardInterrupt
+                    self._kill()
+                    with suppress(ChildProcessError):   # the runtime has reaped a program that it could not execute
+                        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                    self._pid = 0
+                if self._group:
+                    _remove(self._group)
+                    self._group = None
+            finally:
+                if self.pidfd >= 0:
+                    os.close(self.pidfd)
+                    self.pidfd = -1
 
-    def _end(self) -> None:
-        """Nothing is left: no process, no cgroup, no descriptor."""
-        if self._pid:   # an exception, as KeyboardInterrupt
-            self._kill()
-            with suppress(ChildProcessError):   # the runtime has reaped a program that it could not execute
-                os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-        if self._group:
-            _remove(self._group)
+
+def carry_out(run: Run, args: Sequence[str], env: Sequence[str] | None, cwd: str, data: bytes | None, *,
+              seconds: float | None, limit: int, output_kills: bool, stop: int) -> Done:
+    """Run a program until it ends or the descriptor ``stop`` is readable; whatever happens, no process of it is left.
+    Raises StepError if it cannot be executed."""
+    with ExitStack() as stack:
+        stack.callback(run.end)
+        deadline = monotonic() + seconds if seconds is not None else float("inf")
+        streams = ProgramStreams(DEVNULL if data is None else PIPE, PIPE, PIPE)
+        stack.callback(streams.started)
+        pump = Pump(streams.ours, data or b"")
+        stack.callback(pump.close)
+        run.start(args, env, cwd, streams.theirs)
+        streams.started()
+        kept = KeptOutput(limit)
+        reason = follow(pump, kept, run.pidfd, deadline, stop=stop, enough=output_kills)
+        done = run.finish(reason)
+        for number, part in pump.rest():
+            kept.add(number, part)
+        return done.with_output(kept)
+
+
+def follow(pump: Pump, kept: KeptOutput, pidfd: int, deadline: float, *, stop: int = -1, enough: bool = False) -> str:
+    """Serve the pipes until the program ends. Returns "", or the reason for which it has to be killed: the deadline (of
+    the monotonic clock), ``stop`` (a descriptor) is readable, or, with ``enough``, there is too much output."""
+    pump.watch(pidfd)
+    pump.watch(stop)
+    while True:
+        left = deadline - monotonic()
+        if left <= 0:
+            return result.TIMEOUT
+        ready, read = pump.turn(left)
+        for number, data in read:
+            kept.add(number, data)
+        if pidfd in ready:
+            return ""
+        if stop in ready:
+            return result.CANCELLED
+        if kept.truncated and enough:
+            return result.OUTPUT
+
+
+def _failed(error: OSError) -> PyruntimeError:
+    return PyruntimeError(f"a run in a sandbox failed: {error.strerror or error}")
 
 
 def _remove(group: Subgroup) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 
-from pyruntime.errors import NoSuchImage, UsageError
+from pyruntime.errors import HostError, NoSuchImage, UsageError
 from pyruntime.images.api import ImageStore
 from pyruntime.images.snapshots.overlay import mount_layers
+from pyruntime.sandbox.leftovers import empty
 from pyruntime.system.files import replace
 from pyruntime.system.json import decode
 
@@ -19,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyruntime.images.lookup import Image
     from pyruntime.images.progress import Progress
 
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64")
@@ -38,9 +41,22 @@ class HostMount:
 
 @dataclass
 class Prepared:
-    """A root filesystem: its path, what it needs besides, and the program's defaults."""
+    """A root filesystem: its path, what it needs besides, and the program's defaults.
+
+    ``layers``  the directories below ``uppers`` that an overlay consists of, bottom first; empty if it is no overlay
+    ``uppers``  those of templates, and of the sandbox itself
+    ``work``    the directory that is /work, instead of an empty one; ``work_before``: its content at the beginning, if
+                it was not empty
+    ``image``   the image that the layers are, in ``store``, or None
+    """
 
     rootfs: str
+    layers: Sequence[str] = ()
+    uppers: Sequence[str] = ()
+    work: str = ""
+    work_before: str = ""
+    image: Image | None = None
+    store: ImageStore | None = None
     mounts: Sequence[HostMount] = ()
     env: Sequence[str] = ()
     cwd: str = ""
@@ -48,10 +64,18 @@ class Prepared:
 
 
 class RootSource:
-    """The kinds of root filesystems."""
+    """The kinds of root filesystems.
 
-    def prepare(self, scratch: str) -> Prepared:
-        """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem."""
+    ``namespace``  a descriptor of the mount namespace in which `prepare` has to be called (a copy of it will do), or -1
+    """
+
+    namespace = -1
+
+    def enter(self, scratch: str) -> None:
+        """Called in the thread that has the sandbox's own mounts, before anything is mounted at ``scratch``."""
+
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
+        """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem, for a ``user``."""
         raise NotImplementedError
 
 
@@ -61,11 +85,11 @@ class Directory(RootSource):
 
     path: str
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the directory below."""
         if not os.path.isdir(self.path):
             raise UsageError(f'"{self.path}" is not a directory: name a root filesystem, a bundle, or an image')
-        return Prepared(_overlay([os.path.abspath(self.path)], scratch))
+        return overlay([os.path.abspath(self.path)], scratch)
 
 
 @dataclass(frozen=True)
@@ -74,7 +98,7 @@ class BundleSource(RootSource):
 
     path: str
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the bundle's root filesystem below."""
         name = f"{self.path}/config.json"
         with open(name, "rb") as file:
@@ -82,7 +106,7 @@ class BundleSource(RootSource):
         config = document if isinstance(document, dict) else {}
         root = (config.get("root") or {}).get("path") or "rootfs"
         process = config.get("process") or {}
-        prepared = Directory(os.path.join(self.path, root)).prepare(scratch)
+        prepared = Directory(os.path.join(self.path, root)).prepare(scratch, user)
         prepared.env, prepared.cwd = process.get("env") or [], process.get("cwd") or ""
         return prepared
 
@@ -95,7 +119,7 @@ class ImageSource(RootSource):
     store: ImageStore
     progress: Progress | None = None
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the image's layers below; a lease keeps them from the garbage collection."""
         with ExitStack() as held:
             held.enter_context(self.store.store.lease())
@@ -106,8 +130,10 @@ class ImageSource(RootSource):
                 image = self.store.find(self.name)
             layers = self.store.store.extract_layers(image.layers())
             config = image.config.config
-            return Prepared(_overlay(layers.directories, scratch), env=config.get("Env") or [],
-                            cwd=config.get("WorkingDir") or "", held=held.pop_all())
+            prepared = overlay(layers.directories, scratch)
+            prepared.env, prepared.cwd = config.get("Env") or [], config.get("WorkingDir") or ""
+            prepared.held, prepared.image, prepared.store = held.pop_all(), image, self.store
+            return prepared
 
 
 @dataclass(frozen=True)
@@ -116,7 +142,7 @@ class HostSource(RootSource):
 
     paths: Sequence[str] = HOST_PATHS
 
-    def prepare(self, scratch: str) -> Prepared:
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An empty directory, with links and mounts."""
         rootfs = f"{scratch}/root"
         _directory(rootfs)
@@ -132,7 +158,7 @@ class HostSource(RootSource):
                 mounts.append(HostMount(path, path))
             elif path not in (*HOST_PATHS, *_LINKS):
                 raise UsageError(f'"{path}" does not exist: leave it out of paths')
-        return Prepared(rootfs, mounts)
+        return Prepared(rootfs, mounts=mounts)
 
 
 def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> RootSource:
@@ -148,8 +174,71 @@ def _directory(path: str) -> None:
     os.chmod(path, 0o755)   # for the sandbox's user, whatever our umask
 
 
-def _overlay(directories: list[str], scratch: str) -> str:
-    for name in ("upper", "work", "root", "empty"):   # an image may have no layer, and overlayfs needs one
+@dataclass
+class ForkSource(RootSource):
+    """The present files of another sandbox, which are copied."""
+
+    origin: RootSource   # of the first one
+    prepared: Prepared
+    namespace: int
+    _old: int = -1
+
+    def enter(self, scratch: str) -> None:
+        """Keep the way to the other sandbox's files, at the same place."""
+        self._old = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
+        """The same layers, and copies of everything above them."""
+        from pyruntime.sandbox.trees import copy_tree  # lazy: few sandboxes are copies
+
+        old = f"/proc/self/fd/{self._old}"
+        before = self.prepared
+        try:
+            for name in ("t", "s") if before.work_before else ("w", "t", "s"):
+                copy_tree(f"{old}/{name}", f"{scratch}/{name}")
+            if before.layers:
+                made = overlay([*before.layers, *before.uppers[:-1]], scratch, f"{old}/upper")
+                made = replace_fields(before, rootfs=made.rootfs, held=lease_of(before))
+            else:
+                made = self.origin.prepare(scratch, user)
+            if before.work_before:
+                os.mkdir(f"{scratch}/above", 0o700)
+                made.work, made.work_before = (overlay([before.work_before], f"{scratch}/above",
+                                                       f"{old}/above/upper").rootfs, before.work_before)
+            return made
+        finally:
+            os.close(self._old)
+
+
+def lease_of(prepared: Prepared) -> ExitStack:
+    """What keeps the layers of a root filesystem from the garbage collection, for another sandbox."""
+    with ExitStack() as held:
+        if prepared.image and prepared.store:
+            held.enter_context(prepared.store.store.lease())
+            prepared.store.store.extract_layers(prepared.image.layers())
+        return held.pop_all()
+
+
+def overlay(directories: Sequence[str], scratch: str, content: str = "") -> Prepared:
+    """A root filesystem of these layers, bottom first, and SCRATCH/upper above them, with a copy of the content of the
+    directory ``content``. Raises HostError."""
+    for name in ("upper", "work", "root"):
         _directory(f"{scratch}/{name}")
-    mount_layers(directories or [f"{scratch}/empty"], f"{scratch}/root", scratch, userxattr=False)
-    return f"{scratch}/root"
+    if content:
+        from pyruntime.sandbox.trees import copy_tree, dress_like  # lazy: few sandboxes are copies
+
+        copy_tree(content, f"{scratch}/upper")
+        dress_like(content, f"{scratch}/upper")
+    layers = list(directories) or [empty()]   # an image may have no layer, and overlayfs needs one
+    mount_layers(layers, f"{scratch}/root", scratch, userxattr=False)
+    return Prepared(f"{scratch}/root", layers=layers, uppers=[f"{scratch}/upper"])
+
+
+def writable_directory(path: str, mode: int, user: tuple[int, int]) -> None:
+    """Make a directory that belongs to the sandbox's user. Raises HostError."""
+    try:
+        os.mkdir(path)
+        os.chmod(path, mode)   # whatever our umask
+        os.chown(path, *user)
+    except OSError as error:
+        raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None

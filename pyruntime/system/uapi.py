@@ -7,6 +7,7 @@ from __future__ import annotations
 
 # linux/sched.h
 CLONE_NEWTIME = 0x80
+CLONE_FS = 0x200
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000

@@ -21,6 +21,7 @@ class Subgroup:
     """The sub-cgroup ``name`` of a container.
 
     ``where``  for ``Runtime.exec(cgroup=...)``; empty if the container has no cgroup
+    ``controllers``  those that it has of its own, separated by commas; empty: all (v2)
     """
 
     def __init__(self, container: Mapping[str, str], name: str) -> None:
@@ -32,7 +33,9 @@ class Subgroup:
         self._kills = 0
         # On v2, a cgroup with processes cannot give controllers to its children: memory is counted for the container.
         self._counts_memory = bool(useful)
-        self.where: Sequence[str] = [f"{','.join(useful)}:{name}"] if useful else [name] if keys else []
+        self.name = name
+        self.controllers = ",".join(useful)
+        self.where: Sequence[str] = [f"{self.controllers}:{name}"] if useful else [name] if keys else []
 
     def create(self) -> None:
         """Create the directories. Raises OSError."""

@@ -50,6 +50,7 @@ COMMANDS = {
     "restore": "restore a container from a checkpoint",
     "resume": "resume all processes in a paused container",
     "run": "create and start a container",
+    "sandbox": "list sandboxes of Python programs, and remove leftovers",
     "spec": "create a new config.json",
     "start": "start a created container",
     "state": "print the state of a container",

@@ -51,7 +51,7 @@ def _create(bundle: str, root: str) -> None:
     container = StateDirectory(root, "rehearsal")
     container.claim(record)
     try:
-        container.keep(kept)
+        container.keep(encode_json(kept).encode())
         leave(container, record, kept, host)
         settle(container, record, prepare(container, record))
     finally:

@@ -18,6 +18,7 @@ from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.system import sockets
+from pyruntime.system.json import encode
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
 
@@ -77,17 +78,14 @@ class Creation(Launch):
     """The launch of `create`; it is over when init waits for `start`."""
 
     def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
-                 request: Request, kept: dict[str, Any], host: Host, *, notifies: bool) -> None:
+                 request: Request, beside: Callable[[StateRecord], bool]) -> None:
+        """``beside`` is called with the record while init is being set up, as long as it returns true."""
         super().__init__(plan, _descriptors(container, config, plan, request), request.preserve_fds, request.debug,
                          request.streams, request.parent)
         self.config = config
         self.container = container
         self.record = record
-        self.kept = kept
-        self.host = host
-        self.notifies = notifies
-        self._templated = False
-        self._life: Life | None = None
+        self.beside = beside
 
     def state(self, status: str) -> dict[str, Any]:
         """The current state document for a hook."""
@@ -105,24 +103,7 @@ class Creation(Launch):
         self.record.pid, self.record.started = self.init, start_time(self.init)
 
     def meanwhile(self) -> bool:
-        # lazy: while init works, this costs no time
-        from pyruntime.runtime.lifecycle import life, template  # noqa: F401
-
-        if not self._templated:
-            template.leave(self.container, self.record, self.kept, self.host)
-            self._templated = True
-        elif self.record.pid:
-            self.prepared()
-            self.container.clear()
-        return self._life is None
-
-    def prepared(self) -> Life:
-        """The life plan, which is made once, when init and the exec template exist."""
-        if self._life is None:
-            from pyruntime.runtime.lifecycle.life import prepare  # lazy: imported by meanwhile
-
-            self._life = prepare(self.container, self.record, notifies=self.notifies)
-        return self._life
+        return self.beside(self.record)
 
     def over(self, report: channel.Report | None) -> bool:
         if report is None or report.kind != channel.CREATED:
@@ -167,6 +148,45 @@ class Creation(Launch):
         self._fail(error)
 
 
+class Lists:
+    """What `create` leaves for the front beside the record: the exec template and the life plan. Both are made while
+    init works, when this costs no time, as far as that is possible."""
+
+    def __init__(self, container: StateDirectory, kept: dict[str, Any], host: Host, *, notifies: bool) -> None:
+        self._container = container
+        self._kept = kept
+        self._host = host
+        self._notifies = notifies
+        self._templated = False
+        self._life: Life | None = None
+
+    def beside(self, record: StateRecord) -> bool:
+        """Do one part; returns whether there is another."""
+        # lazy: while init works
+        from pyruntime.runtime.lifecycle import life, template  # noqa: F401
+
+        if not self._templated:
+            template.leave(self._container, record, self._kept, self._host)
+            self._templated = True
+        elif record.pid:
+            self._prepared(record)
+            self._container.clear()
+        return self._life is None
+
+    def settle(self, record: StateRecord) -> None:
+        """Write down the complete record, and the life plan."""
+        from pyruntime.runtime.lifecycle.life import settle  # lazy: imported by beside
+
+        settle(self._container, record, self._prepared(record))
+
+    def _prepared(self, record: StateRecord) -> Life:
+        if self._life is None:
+            from pyruntime.runtime.lifecycle.life import prepare  # lazy: imported by beside
+
+            self._life = prepare(self._container, record, notifies=self._notifies)
+        return self._life
+
+
 def find_host(request: Request) -> Host:
     """The host as it is now, with what the request needs to know."""
     return read_host(request.rootless, systemd=request.cgroup_manager == "systemd")
@@ -201,7 +221,20 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         request.warn(f"{config.document}: {problem}")
     for warning in plan.warnings:
         request.warn(warning)
-    record = record_of(config, container_id, plan)
+
+    lists = Lists(container, kept, host, notifies=notifies)
+    return carry_out(container, config, plan, request, encode(kept).encode(), beside=lists.beside,
+                     settle=lists.settle, notifies=notifies)
+
+
+def carry_out(container: StateDirectory, config: Config, plan: Plan, request: Request, kept: bytes, *,
+              beside: Callable[[StateRecord], bool], settle: Callable[[StateRecord], None],
+              notifies: bool = False) -> StateRecord:
+    """Create a container by its plan; on any failure nothing of it is left. ``kept`` is the content of exec.json.
+    ``beside`` is called with the record while init is being set up, as long as it returns true; ``settle`` when the
+    record is complete, to write it down.
+    """
+    record = record_of(config, container.id, plan)
     container.claim(record)
     launch = None
     try:
@@ -209,12 +242,11 @@ def create(root: str, container_id: str, bundle: str, request: Request) -> State
         if notifies:
             from pyruntime.runtime.lifecycle import notify  # lazy: only with $NOTIFY_SOCKET
             notify.prepare(container.directory)
-        launch = Creation(plan, config, container, record, request, kept, host, notifies=notifies)
+        launch = Creation(plan, config, container, record, request, beside)
         launch.run()
         report_pid(record.pid, request.pid_file, request.pidfd_socket)
         record.creator = [0, 0]
-        from pyruntime.runtime.lifecycle.life import settle  # lazy: imported by Creation.meanwhile
-        settle(container, record, launch.prepared())
+        settle(record)
     except BaseException as error:
         if launch is not None and record.pid:
             launch.abandon(error)

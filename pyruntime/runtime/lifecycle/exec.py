@@ -107,7 +107,7 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     _check_terminal(terminal, request)
     check_descriptors(request.preserve_fds)
     if request.detached:
-        return ExecLaunch(container, record, config, request, request.console).run()
+        return _launch(container, record, config, request, request.console).run()
     return _in_foreground(container, record, config, request, terminal)
 
 
@@ -184,7 +184,7 @@ def _in_foreground(container: StateDirectory, record: StateRecord, config: Confi
     try:
         if terminal:
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
-        entry = ExecLaunch(container, record, config, request, ends[1] if ends else None)
+        entry = _launch(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
             entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]), stdin=request.stdin)
         return _wait(entry.run(), foreground)
@@ -206,43 +206,53 @@ def _wait(pid: int, foreground: Foreground | None) -> int:
         os.close(pidfd)
 
 
+def _launch(container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest,
+            console: _socket.socket | None) -> ExecLaunch:
+    window = None if os.access(f"/proc/{record.pid}/root", os.X_OK) else _window(container)
+    fds = {}
+    try:
+        fds = open_init(record)
+        plan = exec_plan(container, record, config, request, _host(request), _foreign_namespaces(record.pid))
+        if "root" not in plan.slots:
+            os.close(fds.pop("root"))
+        for warning in plan.warnings:
+            request.warn(warning)
+        for name in plan.slots:
+            if name == "console":
+                sock = console or sockets.connect(request.console_socket, "--console-socket")
+                fds[name] = sock.detach()
+            elif name == "seccomp":
+                fds[name] = sockets.connect(config.get("linux.seccomp.listenerPath"),
+                                            "config.json: linux.seccomp.listenerPath").detach()
+    except BaseException:
+        for fd in fds.values():
+            os.close(fd)
+        if window is not None:
+            window.close()
+        raise
+
+    def remember(encoded: bytes) -> None:
+        if request.remember:
+            keep(container, record, plan, encoded, request.content)
+    return ExecLaunch(plan, fds, request, window, remember)
+
+
 class ExecLaunch(Launch):
     """The launch of `exec`; it is over when the command has been executed."""
 
-    def __init__(self, container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest,
-                 console: _socket.socket | None) -> None:
-        self._window = None if os.access(f"/proc/{record.pid}/root", os.X_OK) else _window(container)
-        fds = {}
-        try:
-            fds = _open_init(record)
-            plan = exec_plan(container, record, config, request, _host(request), _foreign_namespaces(record.pid))
-            if "root" not in plan.slots:
-                os.close(fds.pop("root"))
-            for warning in plan.warnings:
-                request.warn(warning)
-            for name in plan.slots:
-                if name == "console":
-                    sock = console or sockets.connect(request.console_socket, "--console-socket")
-                    fds[name] = sock.detach()
-                elif name == "seccomp":
-                    fds[name] = sockets.connect(config.get("linux.seccomp.listenerPath"),
-                                                "config.json: linux.seccomp.listenerPath").detach()
-        except BaseException:
-            for fd in fds.values():
-                os.close(fd)
-            self._close_window()
-            raise
+    def __init__(self, plan: Plan, fds: dict[str, int], request: ExecRequest, window: _socket.socket | None = None,
+                 remember: Callable[[bytes], None] = lambda encoded: None) -> None:
+        """``window``: what `_window` returned. ``remember`` is called with the encoded plan after its success."""
         super().__init__(plan, fds, request.preserve_fds, request.debug, request.streams, request.parent)
-        self._keep: Callable[[], None] = lambda: keep(container, record, plan, self.encoded, request.content)
-        if not request.remember:
-            self._keep = lambda: None
+        self._window = window
+        self._remember = remember
         self.on_pid = request.on_pid
         self._keep_connection = request.keep
 
     def run(self) -> int:
         """Carry out the launch, and keep its plan if requested."""
         pid = super().run()
-        self._keep()
+        self._remember(self.encoded)
         return pid
 
     def started(self) -> None:
@@ -295,9 +305,9 @@ def _window(container: StateDirectory) -> _socket.socket | None:
     return None
 
 
-def _open_init(record: StateRecord) -> dict[str, int]:
-    """Descriptors of init and of its root directory; unlike a pid, they cannot come to name another process. Raises
-    StateError."""
+def open_init(record: StateRecord) -> dict[str, int]:
+    """Descriptors of init ("init") and of its root directory ("root"); unlike a pid, they cannot come to name another
+    process. Raises StateError."""
     try:
         pidfd = os.pidfd_open(record.pid)
     except ProcessLookupError:

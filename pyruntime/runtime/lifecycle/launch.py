@@ -234,7 +234,8 @@ class Launch:
 
     def _spawn(self) -> None:
         # First what may fail for a reason of the caller's: nothing is open yet.
-        self.encoded = encode(self.plan.steps, self._fault.for_stub(self.plan.steps))
+        injected = self._fault.for_stub(self.plan.steps)
+        self.encoded = encode(self.plan.steps, injected) if injected or not self.plan.encoded else self.plan.encoded
         ours, theirs = channel.pair()
         self._control = ours
         image = self.parent.program(program)

@@ -42,6 +42,7 @@ from pyruntime.runtime.lifecycle.report import report_pid
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.lifecycle.template import leave
 from pyruntime.system import kernel, sockets, uapi
+from pyruntime.system.json import encode
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
@@ -145,7 +146,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
         container.claim(record)
         revival = Revival(plan, config, container, record, request)
         try:
-            container.keep(kept)
+            container.keep(encode(kept).encode())
             if notifies:
                 notify.prepare(container.directory)
             os.mkdir(stage, 0o700)

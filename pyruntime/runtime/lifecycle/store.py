@@ -172,9 +172,9 @@ class StateDirectory:
             return 0, 0
         return int(pid), int(started)
 
-    def keep(self, config: dict[str, Any]) -> None:
+    def keep(self, config: bytes) -> None:
         """Write exec.json atomically."""
-        self._write("exec.json", config)
+        self._replace("exec.json", config)
 
     def keep_plan(self, name: str, plan: bytes) -> None:
         """Write a plan for the front atomically."""

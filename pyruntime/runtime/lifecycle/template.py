@@ -45,7 +45,7 @@ def leave(container: StateDirectory, record: StateRecord, kept: dict[str, Any], 
         process = asked_process(kept, ["/"])
         user = {**process["user"], "uid": _SOMEBODY}
         config = Config({**kept, "process": {**process, "user": user}}, "exec", record.bundle)
-        plan = exec_plan(container, record, config, ExecRequest(), host, _foreign_namespaces(config))
+        plan = exec_plan(container, record, config, ExecRequest(), host, namespaces_of(config))
     except (OSError, PyruntimeError):
         return   # Python tries it again for each `exec`, and reports the error
     if ordinary(plan):
@@ -81,8 +81,8 @@ def _copy(listing: InstructionList, same: list[bytes]) -> None:
         same.clear()
 
 
-def _foreign_namespaces(config: Config) -> int:
-    """The namespaces (CLONE_NEW*) that init will have and the runtime does not have, as exec.foreign_namespaces."""
+def namespaces_of(config: Config) -> int:
+    """The namespaces (CLONE_NEW*) that init will have and the runtime does not, as exec._foreign_namespaces."""
     flags = 0
     for node in config["linux.namespaces"].each():
         kind, path = node.get("type"), node.get("path", "")

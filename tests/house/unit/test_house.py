@@ -54,7 +54,9 @@ ROOMS = {
     "profiles": BELOW,
     "networks": BELOW,
     "builder": BELOW | {"commandline", "runtime", "images", "images.cli", "networks", "profiles"},
-    # Command lines stand above the rooms that they show: `pyimage build` is the builder's.
+    # Command lines stand above the rooms that they show: `pyimage build` is the builder's, `pyruntime sandbox` lists
+    # sandboxes.
+    "runtime.cli": BELOW | {"commandline", "runtime", "sandbox"},
     "images.cli": BELOW | {"commandline", "images", "builder", "networks", "runtime"},
     "shim": BELOW | {"runtime"},
     "sandbox": BELOW | {"runtime", "images", "profiles"},
@@ -126,7 +128,8 @@ def _imports(path: Path) -> set[str]:
 
 
 def _room(name: str) -> str:
-    return "images.cli" if name.startswith("pyruntime.images.cli") else [*name.split("."), "pyruntime"][1]
+    parts = [*name.split("."), "pyruntime"]
+    return ".".join(parts[1:3]) if parts[1:3] in (["images", "cli"], ["runtime", "cli"]) else parts[1]
 
 
 def arrows() -> dict[tuple[str, str], list[str]]:
@@ -197,7 +200,7 @@ def test_no_flag_of_docker_below_the_options() -> None:
 
 # What may name modules in strings: tables of commands, which commandline.modules loads.
 TABLES = {"pyruntime.commandline.entry", "pyruntime.runtime.cli.main", "pyruntime.images.cli.main",
-          "pyruntime.pocker.cli.main", *(f"pyruntime.pocker.cli.{group}" for group in (
+          "pyruntime.pocker.cli.main", "pyruntime.runtime.cli.sandbox", *(f"pyruntime.pocker.cli.{group}" for group in (
               "builder", "buildx", "container", "image", "network", "system", "volume"))}
 
 
@@ -236,7 +239,7 @@ def test_the_table_of_rooms_is_complete() -> None:
     text = (TOP / "HACKING.md").read_text()
     table = text[text.index("## The rooms of the house"):text.index("## The life of a plan")]
     listed = set(re.findall(r"^\| `pyruntime/([\w/]+?)/?(?:\.py)?` \|", table, re.MULTILINE))
-    inner = {"images.cli", "_version"}   # the command line of a product, and the version number
+    inner = {"images.cli", "runtime.cli", "_version"}   # command lines of products, and the version number
     assert {room for room in ROOMS if room not in inner} <= {name.replace("/", ".") for name in listed}
 
 

@@ -14,7 +14,7 @@ from pyruntime.runtime.compiler.compile import Plan
 from pyruntime.runtime.lifecycle import replay, template
 from pyruntime.runtime.lifecycle.exec import ExecRequest, plan_of
 from pyruntime.runtime.lifecycle.facts import read_host
-from pyruntime.runtime.lifecycle.life import settle
+from pyruntime.runtime.lifecycle.life import prepare, settle
 from pyruntime.runtime.lifecycle.store import StateDirectory
 from pyruntime.runtime.plan.encode import FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, encode, records
 from pyruntime.runtime.plan.steps import Step
@@ -149,4 +149,4 @@ def _spoil(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, plan: Plan, faults
 
         patched.setattr(template, "records", with_faults)
         template.leave(container, record, container.kept(), read_host())
-    settle(container, record)
+    settle(container, record, prepare(container, record))

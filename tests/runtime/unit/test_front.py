@@ -106,7 +106,7 @@ class Process:
         self.record = StateRecord(id="c1", pid=12345, started=67890, bundle="/b", cgroup={"freezer": "/c/freezer/c1"})
         self.container = StateDirectory(str(place), "c1")
         os.makedirs(self.container.directory, exist_ok=True)
-        self.container.keep(self.kept)
+        self.container.keep(json.dumps(self.kept).encode())
         own = asked_process(self.kept, ["/"])
         user = {**own["user"], "uid": 1}
         self.template = template(self.container, self.plan({**own, "user": user}), own)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bundles.build import busybox_rootfs
-from pyruntime import Sandbox
+from pyruntime import ImageStore, Sandbox
+from pyruntime.images.lookup import key
+from pyruntime.images.reference import Reference
 from pyruntime.runtime.cgroups.host import discover
 from pyruntime.sandbox.leftovers import PLACE
 
@@ -52,3 +55,14 @@ def box(rootfs: Path) -> Iterator[Sandbox]:
     """A sandbox with busybox."""
     with Sandbox(rootfs) as made:
         yield made
+
+
+@pytest.fixture
+def images(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    """A store with the image "box"."""
+    place = tmp_path_factory.mktemp("images")
+    subprocess.run(["tar", "-C", str(rootfs), "-cf", str(place / "box.tar"), "."], check=True)
+    store = ImageStore(place / "store")
+    store.import_archive(str(place / "box.tar"), key(Reference.parse("box")),
+                         changes={"Env": ["OF=the image"], "WorkingDir": "/home/user"})
+    return store

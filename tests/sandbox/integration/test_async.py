@@ -10,6 +10,7 @@ import pytest
 
 from pyruntime import AsyncSandbox, Limits
 from pyruntime.errors import RunFailed, StateError, UsageError
+from pyruntime.sandbox.api import PIPE
 
 
 def test_the_names_of_sandbox() -> None:
@@ -79,5 +80,56 @@ def test_a_cancelled_creation_leaves_nothing(rootfs: Path) -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+    asyncio.run(program())
+
+
+def test_a_dialogue(rootfs: Path) -> None:
+    async def program() -> None:
+        async with AsyncSandbox(rootfs) as box:
+            async with await box.popen(["cat"], stdin=PIPE) as process:
+                assert process.stdin and process.stdout and process.stderr
+                process.stdin.write(b"one\n")
+                assert await process.stdout.readline() == b"one\n"
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(process.wait(), 0.1)
+                assert process.returncode is None
+                process.stdin.close()
+                assert await process.wait() == 0 == process.returncode
+            assert process.done.reason == "exited"
+            async with await box.popen(["sh", "-c", "cat; echo problem >&2"], stdin=PIPE) as process:
+                assert await process.communicate(b"x" * 100_000, max_output="64k") == (b"x" * 65536, b"problem\n")
+            async with await box.popen(["sh", "-c", "stty size; exit 3"], terminal=True, size=(5, 6)) as process:
+                assert process.stdout and await process.stdout.read() == b"5 6\r\n"
+                assert await process.wait() == 3
+            async with await box.popen(["sleep", "300"]) as process:
+                pass
+            assert process.done.reason == "cancelled"
+
+    asyncio.run(program())
+
+
+def test_a_stream(rootfs: Path) -> None:
+    async def program() -> None:
+        async with AsyncSandbox(rootfs) as box:
+            stream = box.stream(["sh", "-c", "cat; sleep 0.2; echo two"], input="one\n", text=True)
+            with pytest.raises(StateError, match="not been started"):
+                _ = stream.done
+            assert [chunk async for chunk in stream] == [("stdout", "one\n"), ("stdout", "two\n")]
+            assert stream.done.returncode == 0
+            async with box.stream(["yes"]) as endless:
+                async for _, _data in endless:
+                    break
+            assert endless.done.reason == "cancelled"
+
+            async def follow() -> None:
+                async for _ in waiting:
+                    pass
+            waiting = box.stream(["sh", "-c", "echo ready; sleep 300"])
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(follow(), 0.5)
+            assert "sleep 300" not in str((await box.run(["ps"], text=True)).stdout)
+            assert waiting.done.reason == "cancelled"
+            await waiting.close()
 
     asyncio.run(program())

@@ -15,9 +15,8 @@ import pytest
 
 from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandboxed
 from pyruntime.errors import RunFailed, SandboxFileError, StateError, StepError, UsageError
-from pyruntime.images.lookup import key
-from pyruntime.images.reference import Reference
 from pyruntime.sandbox.leftovers import PLACE, prune
+from tests.commands import COMMAND
 from tests.conftest import TOP
 
 
@@ -338,17 +337,6 @@ def test_a_user_without_root_is_told() -> None:
     assert "needs root" in done.stdout, done.stderr
 
 
-@pytest.fixture(scope="session")
-def images(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    """A store with the image "box"."""
-    place = tmp_path_factory.mktemp("images")
-    subprocess.run(["tar", "-C", str(rootfs), "-cf", str(place / "box.tar"), "."], check=True)
-    store = ImageStore(place / "store")
-    store.import_archive(str(place / "box.tar"), key(Reference.parse("box")),
-                         changes={"Env": ["OF=the image"], "WorkingDir": "/home/user"})
-    return store
-
-
 def test_an_image(images: ImageStore) -> None:
     with Sandbox("box", store=images) as box:
         assert sh(box, "echo $OF; pwd; ls /bin/busybox") == "the image\n/home/user\n/bin/busybox\n"
@@ -357,3 +345,68 @@ def test_an_image(images: ImageStore) -> None:
         assert sh(box, "ls /bin/busybox") == "/bin/busybox\n", "a living sandbox keeps its layers"
     removed = images.prune(everything=True)[1]
     assert removed.layers, "an ended one does not"
+
+
+def pyruntime(*words: str) -> str:
+    """The output of the command."""
+    return subprocess.run([COMMAND, *words], capture_output=True,
+                          text=True, check=True, cwd=TOP).stdout
+
+
+def test_the_command(box: Sandbox) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, cwd=TOP) as program:
+        assert program.stdout
+        names = program.stdout.readline().split()
+        listed = {row["name"]: row for row in json.loads(pyruntime("sandbox", "ls", "--format", "json"))}
+        assert [listed[name]["status"] for name in (*names, box.name)] == ["running"] * 3
+        assert listed[box.name]["program"] == os.getpid() and listed[names[0]]["program"] == program.pid
+        program.kill()
+    assert [line.split()[2] for line in pyruntime("sandbox", "ls").splitlines() if line.split()[0] in names] == [
+        "leftover"] * 2
+    removed = pyruntime("sandbox", "prune").split()
+    assert set(names) <= set(removed) and box.name not in removed
+    assert not set(names) & set(pyruntime("sandbox", "ls", "-q").split())
+    assert box.run(["true"]).returncode == 0
+
+
+def test_after_a_fork_and_in_its_threads(box: Sandbox) -> None:
+    child = os.fork()
+    if child == 0:
+        results: list[bytes | str] = []
+
+        def work() -> None:
+            with Sandbox.host() as own:
+                results.append(own.run(["echo", "child"]).stdout)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        os._exit(results != [b"child\n"] * 3)
+    assert os.waitpid(child, 0)[1] == 0
+    assert box.run(["true"]).returncode == 0
+
+
+def test_bytes_from_the_disk(rootfs: Path, tmp_path: Path) -> None:
+    if b"tmpfs" in subprocess.run(["stat", "-fc", "%T", tmp_path], capture_output=True, check=True).stdout:
+        pytest.skip("the directory for tests is in memory")
+    os.chmod(tmp_path, 0o755)
+    with open(tmp_path / "data", "wb") as file:
+        file.write(os.urandom(4 << 20))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), "/data")]) as box:
+        first, second = (box.run(["sh", "-c", "cat /data/data >/dev/null"], check=True).usage for _ in range(2))
+    assert first.read >= 4 << 20 > second.read
+
+
+def test_each_reason_has_its_word(rootfs: Path) -> None:
+    with Sandbox(rootfs, limits=Limits(memory="32m")) as box:
+        found = {
+            box.run(["true"]).reason, box.run(["sh", "-c", "kill $$"]).reason,
+            box.run(["sleep", "9"], timeout=0.1).reason, box.run(["tail", "/dev/zero"]).reason,
+            box.run(["yes"], output_kills=True).reason}
+        process = box.popen(["sleep", "300"])
+    assert found | {process.done.reason} == {"exited", "signal", "timeout", "oom", "output", "cancelled"}
+    process.close()

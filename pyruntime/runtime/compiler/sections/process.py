@@ -18,7 +18,7 @@ from pyruntime.system.environment import last_of_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pyruntime.runtime.compiler.setup import Setup
     from pyruntime.runtime.config.node import Node
@@ -101,7 +101,8 @@ def _limits(setup: Setup) -> Iterator[Step]:
                    value=IO_CLASSES[priority.get("class")] << 13 | priority.get("priority", 0))
 
 
-def _search_path(env: list[str]) -> str:
+def search_path(env: Sequence[str]) -> str:
+    """Where a program is looked for that is named without a slash, with this environment."""
     return next((entry[5:] for entry in env if entry.startswith("PATH=")), DEFAULT_PATH)
 
 
@@ -121,7 +122,7 @@ def _program(setup: Setup) -> Iterator[Step]:
     yield from _user(setup)
     yield step("process", "chdir", process["cwd"].where, path=cwd)
     yield step("process", "find_executable", process["args"].where + "[0]", label=args[0], name=args[0],
-               path=_search_path(env))
+               path=search_path(env))
     yield from _wait(setup)
     yield from _labels(setup)
     if process.get("noNewPrivileges", False):

@@ -9,25 +9,29 @@ from time import monotonic
 
 import pytest
 
-from pyruntime.sandbox.output import Pipes
+from pyruntime.errors import UsageError
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, KeptOutput, ProgramStreams, Pump
+from pyruntime.sandbox.run import follow
 
 
 def through(code: str, data: bytes | None = None, *, limit: int = 1000, seconds: float = 20,
-            enough: bool = False) -> tuple[str, bytes, bytes, Pipes]:
+            enough: bool = False) -> tuple[str, bytes, bytes, KeptOutput]:
     """Run Python code at the other ends of the pipes."""
-    pipes = Pipes(data, limit)
-    first, second, third = pipes.theirs
+    streams, kept = ProgramStreams(DEVNULL if data is None else PIPE, PIPE, PIPE), KeptOutput(limit)
+    pump = Pump(streams.ours, data or b"")
+    first, second, third = streams.theirs
     program = subprocess.Popen([sys.executable, "-c", f"import os, sys, time\n{code}"], stdin=first, stdout=second,
                                stderr=third)
     pidfd = os.pidfd_open(program.pid)
-    pipes.started()
-    reason = pipes.follow(pidfd, monotonic() + seconds, enough=enough)
+    streams.started()
+    reason = follow(pump, kept, pidfd, monotonic() + seconds, enough=enough)
     program.kill()
     program.wait()
-    out, err = pipes.finish()
-    pipes.close()
+    for number, part in pump.rest():
+        kept.add(number, part)
+    pump.close()
     os.close(pidfd)
-    return reason, out, err, pipes
+    return reason, *kept.both(), kept
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +42,8 @@ def _no_descriptor_is_left() -> object:
 
 
 def test_both_outputs_and_the_input() -> None:
-    reason, out, err, pipes = through("d = sys.stdin.buffer.read(); os.write(1, d); os.write(2, d[::-1])", b"abc")
-    assert (reason, out, err, pipes.truncated) == ("", b"abc", b"cba", False)
+    reason, out, err, kept = through("d = sys.stdin.buffer.read(); os.write(1, d); os.write(2, d[::-1])", b"abc")
+    assert (reason, out, err, kept.truncated) == ("", b"abc", b"cba", False)
 
 
 def test_no_input_is_the_end_of_the_input() -> None:
@@ -49,18 +53,18 @@ def test_no_input_is_the_end_of_the_input() -> None:
 
 def test_more_than_the_limit_is_read_and_dropped() -> None:
     code = "for _ in range(200): sys.stdout.buffer.write(bytes(100000))\nsys.stderr.write('end')"
-    reason, out, err, pipes = through(code)
-    assert (reason, len(out), err, pipes.truncated) == ("", 1000, b"end", True)
+    reason, out, err, kept = through(code)
+    assert (reason, len(out), err, kept.truncated) == ("", 1000, b"end", True)
 
 
 def test_exactly_the_limit_is_not_truncated() -> None:
-    _, out, _, pipes = through("os.write(1, bytes(1000))")
-    assert (len(out), pipes.truncated) == (1000, False)
+    _, out, _, kept = through("os.write(1, bytes(1000))")
+    assert (len(out), kept.truncated) == (1000, False)
 
 
 def test_enough_is_asked_after_too_much_output() -> None:
-    reason, out, _, pipes = through("while 1: os.write(1, b'x')", limit=5, enough=True)
-    assert (reason, out, pipes.truncated) == ("output", b"xxxxx", True)
+    reason, out, _, kept = through("while 1: os.write(1, b'x')", limit=5, enough=True)
+    assert (reason, out, kept.truncated) == ("output", b"xxxxx", True)
 
 
 def test_the_deadline() -> None:
@@ -83,3 +87,19 @@ def test_a_process_that_stays_with_the_pipe() -> None:
 
 def test_input_that_is_not_read() -> None:
     assert through("os.close(0); time.sleep(0.3)", bytes(1 << 20))[0] == ""
+
+
+def test_streams_of_all_kinds() -> None:
+    read, write = os.pipe2(os.O_CLOEXEC)
+    with open("/dev/null", "wb") as file:
+        streams = ProgramStreams(DEVNULL, write, file)
+        assert len(streams.theirs) == 3 and streams.ours == [-1, -1, -1]
+        streams.close()
+    merged = ProgramStreams(DEVNULL, PIPE, STDOUT)
+    assert os.path.sameopenfile(*merged.theirs[1:]) and merged.ours[2] == -1
+    merged.close()
+    os.close(read)
+    os.close(write)
+    for wrong in ((-7, PIPE, PIPE), (STDOUT, PIPE, PIPE)):
+        with pytest.raises(UsageError, match="give PIPE"):
+            ProgramStreams(*wrong)

@@ -1,0 +1,136 @@
+"""Containers that differ only in their IDs: their plans are compiled once (compiler/form.py).
+
+A `Preparation` is what `create` finds out from a bundle; an `Entrance` is what `exec` finds out about a container. The
+containers have no lists for the front (plan/life.py): the commands work on them, with Python.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyruntime.errors import StepError, UsageError
+from pyruntime.runtime.cgroups.subgroup import Subgroup
+from pyruntime.runtime.compiler.compile import Plan
+from pyruntime.runtime.compiler.form import ID_MARK, Form
+from pyruntime.runtime.compiler.sections.process import search_path
+from pyruntime.runtime.config.joining import asked_process, kept_of
+from pyruntime.runtime.config.load import Config, load_bundle
+from pyruntime.runtime.config.rules import warnings
+from pyruntime.runtime.lifecycle.create import Request, carry_out, check_bundle, find_host, make_plan
+from pyruntime.runtime.lifecycle.exec import ExecLaunch, ExecRequest, exec_plan, open_init
+from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
+from pyruntime.runtime.lifecycle.template import namespaces_of
+from pyruntime.system.environment import last_of_each
+from pyruntime.system.json import encode
+from pyruntime.system.processes import ended
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable, Sequence
+
+_GROUP_MARK = "+pyruntime.group+"   # stands for the name of a sub-cgroup
+
+
+class Preparation:
+    """A bundle, for many containers. In its config.json, ID_MARK stands for the container's ID; ``request`` holds for
+    all of them, except its streams."""
+
+    def __init__(self, root: str, bundle: str, request: Request) -> None:
+        """Raises ConfigError, HostError, and UsageError for what a single container needs for itself."""
+        self.root = root
+        self.config = load_bundle(bundle)
+        check_bundle(self.config)
+        if self.config.get("process.terminal", False) or request.notify or request.preserve_fds:
+            raise UsageError("containers with a terminal, a service manager or preserved descriptors are not prepared")
+        self._kept = kept_of(self.config, request.new_keyring)
+        self._kept_text = encode(self._kept).encode()
+        self._host = find_host(request)
+        self._cache = os.path.join(root, ".seccomp")
+        plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK))
+        for problem in (*self.config.forgiven, *warnings(self.config)):
+            request.warn(f"{self.config.document}: {problem}")
+        for warning in plan.warnings:
+            request.warn(warning)
+        self._form = Form(plan, [ID_MARK])
+        self._cgroup = plan.cgroup_paths
+        self._entrances: dict[tuple[str, ...], Form] = {}
+
+    def create(self, container_id: str, request: Request) -> StateRecord:
+        """As create.create, for this bundle."""
+        container = StateDirectory(self.root, container_id)
+        return carry_out(container, self.config, self._form.fill({ID_MARK: container_id}, {}), request, self._kept_text,
+                         beside=lambda record: False, settle=container.write)
+
+    def entrance(self, cgroup: Sequence[str], *, terminal: bool) -> Form:
+        """The plan of `exec` into one of the containers; ``cgroup`` is as in ExecRequest, with _GROUP_MARK."""
+        key = (*cgroup, str(terminal))
+        form = self._entrances.get(key)
+        if form is None:
+            process = asked_process(self._kept, ["/"], terminal=terminal)
+            config = Config({**self._kept, "process": process}, "exec", self.config.bundle)
+            plan = exec_plan(StateDirectory(self.root, ID_MARK), StateRecord(id=ID_MARK, cgroup=self._cgroup), config,
+                             ExecRequest(cgroup=cgroup), self._host, namespaces_of(config))
+            form = self._entrances[key] = Form(plan, [ID_MARK, _GROUP_MARK])
+        return form
+
+
+class Entrance:
+    """The way into a container of a Preparation, open until `close`."""
+
+    def __init__(self, preparation: Preparation, record: StateRecord) -> None:
+        """Raises StateError if the container has stopped."""
+        self._preparation = preparation
+        self._id = record.id
+        self.pid = record.pid   # of init
+        self._env: list[str] = preparation.config.get("process.env", [])
+        self._cwd: str = preparation.config.get("process.cwd", "/")
+        self._cgroup = record.cgroup
+        self._init = open_init(record)
+
+    @property
+    def root(self) -> int:
+        """A descriptor of the container's root directory."""
+        return self._init["root"]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the container's init has not ended."""
+        return not ended(self._init["init"], 0)
+
+    def subgroup(self, name: str) -> Subgroup:
+        """As Runtime.subgroup."""
+        return Subgroup(self._cgroup, name)
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for fd in self._init.values():
+            os.close(fd)
+        self._init = {}
+
+    def exec(self, args: Sequence[str], *, env: Sequence[str] | None = None, cwd: str = "",
+             group: Subgroup | None = None, streams: Sequence[int] = (), console: socket | None = None,
+             on_pid: Callable[[int], None] = lambda pid: None) -> int:
+        """Run a command; return its pid: it is a child of this process. ``group``: the sub-cgroup that it enters. With
+        ``console``, a socket that receives its master end, the command has a terminal. The others are as for
+        `Runtime.exec`. Raises StepError; then nothing of the process is left."""
+        name = group.name if group else ""
+        where = [f"{group.controllers}:{_GROUP_MARK}" if group.controllers else _GROUP_MARK] if group else []
+        form = self._preparation.entrance(where, terminal=console is not None)
+        variables = last_of_each(self._env if env is None else env)
+        path = cwd or self._cwd
+        plan = form.fill({ID_MARK: self._id, _GROUP_MARK: name}, {
+            "chdir": {"path": path},
+            "find_executable": {"name": args[0], "path": search_path(variables)},
+            "prepare_exec": {"args": list(args), "env": variables},
+            "execve": {}}, args[0])
+        fds = self._descriptors(plan, console)
+        return ExecLaunch(plan, fds, ExecRequest(streams=streams, on_pid=on_pid)).run()
+
+    def _descriptors(self, plan: Plan, console: socket | None) -> dict[str, int]:
+        if not self._init:
+            raise StepError(f'the way into "{self._id}" is closed')
+        fds = {name: os.dup(fd) for name, fd in self._init.items() if name in plan.slots}
+        if console is not None:
+            fds["console"] = console.detach()
+        return fds

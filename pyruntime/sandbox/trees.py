@@ -1,0 +1,59 @@
+"""Copies of directories, with all that overlayfs needs of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from stat import S_IMODE, S_ISDIR
+
+from pyruntime.errors import HostError
+from pyruntime.images.layers.copying import Copier
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OPAQUE = "trusted.overlay.opaque"
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copy the content of a directory, with owners, modes, times and whiteouts. Raises HostError if there is no room.
+    """
+    try:
+        with opened(source) as old, opened(target) as new:
+            _copy(old, new, Copier(lambda path, name, words: None))
+    except OSError as error:
+        raise HostError(f"cannot copy the sandbox's files: {error.strerror}: give a larger limit of disk") from None
+
+
+def _copy(source: int, target: int, copier: Copier) -> None:
+    for text in os.listdir(source):
+        name = os.fsencode(text)
+        found = os.lstat(name, dir_fd=source)
+        if not S_ISDIR(found.st_mode):
+            copier.copy(source, name, found, target, name)
+            continue
+        os.mkdir(name, 0o700, dir_fd=target)
+        with opened(name, source) as old, opened(name, target) as new:
+            _copy(old, new, copier)
+            copier.dress(old, new, found, name)
+            if _OPAQUE in os.listxattr(old):
+                os.setxattr(new, _OPAQUE, os.getxattr(old, _OPAQUE))
+
+
+def dress_like(source: str, target: str) -> None:
+    """Give a directory the owner and the mode of another one."""
+    found = os.stat(source)
+    os.chown(target, found.st_uid, found.st_gid)
+    os.chmod(target, S_IMODE(found.st_mode))
+
+
+@contextmanager
+def opened(path: str | bytes, directory: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory; of a name in the open ``directory``, if that is given."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW * (directory is not None) | os.O_CLOEXEC,
+                 dir_fd=directory)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,218 @@
+"""Programs that run while their caller does something else: popen and stream."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pyruntime import Limits, Sandbox
+from pyruntime.errors import RunFailed, StateError, StepError, WaitTimeout
+from pyruntime.sandbox.api import DEVNULL, PIPE, STDOUT
+from tests.conftest import TOP
+
+
+def test_a_dialogue(box: Sandbox) -> None:
+    with box.popen(["cat"], stdin=PIPE, text=True) as process:
+        assert process.stdin and process.stdout and process.pid
+        for word in ("one\n", "two\n"):
+            process.stdin.write(word)
+            assert process.stdout.readline() == word
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(10) == 0 == process.returncode
+    assert (process.done.reason, process.done.args) == ("exited", ("cat",))
+    assert process.done.usage.wall > 0
+
+
+def test_communicate(box: Sandbox) -> None:
+    data = os.urandom(3 << 20)
+    with box.popen(["sh", "-c", "cat; echo problem >&2; exit 3"], stdin=PIPE) as process:
+        assert process.communicate(data, max_output="4m") == (data, b"problem\n")
+    assert (process.returncode, process.done.stdout, process.done.truncated) == (3, data, False)
+    with box.popen(["sh", "-c", "echo a; sleep 1; echo b"], text=True, stderr=STDOUT) as process:
+        with pytest.raises(WaitTimeout, match=r'"sh" is still running after 0.2 s'):
+            process.communicate(timeout=0.2)
+        assert process.communicate(timeout=10) == ("a\nb\n", "")
+    with box.popen(["yes"], timeout=0.3) as process:
+        assert len(process.communicate(max_output=10)[0]) == 10
+    assert process.done.timed_out and process.done.truncated
+
+
+def test_signals(box: Sandbox) -> None:
+    with box.popen(["sleep", "300"], stdout=DEVNULL, stderr=DEVNULL) as process:
+        assert process.stdin is process.stdout is process.stderr is None
+        with pytest.raises(StateError, match="still running"):
+            _ = process.done
+        with pytest.raises(TimeoutError):
+            process.wait(0.05)
+        process.terminate()
+        assert process.wait(10) == -signal.SIGTERM
+    assert process.done.reason == "signal"
+    process.kill()   # no effect by now
+    with box.popen(["sh", "-c", "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.05; done"]) as process:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGUSR1)
+        assert (process.stdout.read(), process.wait(10)) == (b"got\n", 5)
+
+
+def test_the_end_of_with_kills_the_whole_run(box: Sandbox) -> None:
+    with box.popen(["sh", "-c", "(setsid sleep 300 &); trap '' TERM; sleep 301"]) as process, \
+            box.popen(["sleep", "302"]) as other:
+        process.close()
+        assert (process.returncode, process.done.reason) == (-signal.SIGKILL, "cancelled")
+        assert "sleep 30" in str(box.run(["ps"], text=True).stdout), "another run is not touched"
+        assert other.poll() is None
+    assert "sleep 30" not in str(box.run(["ps"], text=True).stdout)
+
+
+def test_time_is_over_without_anybody_waiting(rootfs: Path) -> None:
+    with Sandbox(rootfs, limits=Limits(wall=0.3)) as box:
+        process = box.popen(["sleep", "300"])
+        time.sleep(1)
+        assert process.returncode == -signal.SIGKILL and process.done.timed_out
+        process.close()
+
+
+def test_the_sandbox_is_closed(rootfs: Path) -> None:
+    box = Sandbox(rootfs)
+    process = box.popen(["sleep", "300"])
+    box.close()
+    assert (process.wait(5), process.done.reason) == (-signal.SIGKILL, "cancelled")
+    process.close()
+    with pytest.raises(StateError, match="is closed"):
+        box.popen(["true"])
+
+
+def test_a_terminal(box: Sandbox) -> None:
+    script = "stty size; tty; trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.05; done"
+    with box.popen(["sh", "-c", script], terminal=True, size=(30, 100), text=True) as process:
+        assert process.stdout and process.stderr is None
+        assert [process.stdout.readline() for _ in range(3)] == ["30 100\n", "/dev/pts/0\n", "ready\n"]
+        process.resize(40, 120)
+        assert process.stdout.read() == "40 120\n"
+        assert process.wait(10) == 4
+    with box.popen(["cat"], terminal=True) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(b"typed\n")
+        assert process.stdout.readline() == b"typed\r\n", "echoed"
+        process.stdin.write(b"\x03")   # Ctrl-C
+        assert process.wait(10) == -signal.SIGINT
+    with box.popen(["true"]) as process, pytest.raises(StateError, match="no terminal"):
+        process.resize(1, 1)
+
+
+def test_files_as_streams(box: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"content")
+    with open(tmp_path / "in", "rb") as source, open(tmp_path / "out", "wb") as target, \
+            box.popen(["cat"], stdin=source, stdout=target.fileno()) as process:
+        assert process.wait(10) == 0
+    assert (tmp_path / "out").read_bytes() == b"content"
+
+
+def test_a_program_that_does_not_exist(box: Sandbox) -> None:
+    for options in ({}, {"terminal": True}):
+        with pytest.raises(StepError, match="not found"):
+            box.popen(["no-such-program"], **options)  # type: ignore[arg-type]
+    with pytest.raises(StepError, match="not found"):
+        box.stream(["no-such-program"])
+
+
+def test_many_at_once(box: Sandbox) -> None:
+    processes = [box.popen(["sh", "-c", f"read x; echo $x {number}"], stdin=PIPE, text=True) for number in range(20)]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("line\n")
+    assert [process.communicate()[0] for process in processes] == [f"line {number}\n" for number in range(20)]
+
+
+def test_a_stream(box: Sandbox) -> None:
+    stream = box.stream(["sh", "-c", "read word; echo $word; sleep 0.3; echo two >&2; sleep 0.3; echo three"],
+                        input="one\n")
+    times = []
+    chunks = []
+    for chunk in stream:
+        times.append(time.monotonic())
+        chunks.append(chunk)
+    assert chunks == [("stdout", b"one\n"), ("stderr", b"two\n"), ("stdout", b"three\n")]
+    assert times[1] - times[0] > 0.2, "as it comes"
+    assert (stream.done.returncode, stream.done.reason) == (0, "exited")
+
+
+def test_a_stream_of_text_has_whole_characters(box: Sandbox) -> None:
+    text = "".join(str(part) for _, part in box.stream(
+        ["sh", "-c", "printf 'a\\303'; sleep 0.2; printf '\\244b'"], text=True))
+    assert text == "a\u00e4b"
+
+
+def test_a_stream_raises_at_its_end(box: Sandbox) -> None:
+    got = []
+    with pytest.raises(RunFailed, match="exit status 3"):
+        for chunk in box.stream(["sh", "-c", "echo out; exit 3"], check=True):
+            got.append(chunk)
+    assert got == [("stdout", b"out\n")]
+    assert [part for part in box.stream(["sleep", "300"], timeout=0.2)] == []
+
+
+def test_a_stream_that_is_left_kills_the_program(box: Sandbox) -> None:
+    for _, _chunk in box.stream(["sh", "-c", "(setsid sleep 300 &); yes"]):
+        break
+    del _, _chunk
+    until = time.monotonic() + 5
+    while "sleep 300" in str(box.run(["ps"], text=True).stdout) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert "sleep 300" not in str(box.run(["ps"], text=True).stdout)
+    with box.stream(["yes"]) as stream:
+        next(stream)
+    assert stream.done.reason == "cancelled"
+
+
+def test_a_slow_reader_stops_the_program(box: Sandbox) -> None:
+    with box.stream(["sh", "-c", "head -c 10000000 /dev/zero; echo done >/work/flag"]) as stream:
+        next(stream)
+        time.sleep(0.3)
+        assert box.run(["ls", "/work/flag"]).returncode != 0
+        for _ in stream:
+            pass
+    assert box.run(["ls", "/work/flag"]).returncode == 0
+
+
+def test_output_of_the_last_moment(box: Sandbox) -> None:
+    for _ in range(20):
+        assert b"".join(data for _, data in box.stream(["echo", "last"]) if isinstance(data, bytes)) == b"last\n"
+
+
+WITHOUT_CGROUPS = """
+from pyruntime import Sandbox, errors
+with Sandbox.host() as box:
+    with box.popen(["sh", "-c", "(setsid sleep 300 &); sleep 301"]):
+        try:
+            box.popen(["true"])
+        except errors.StateError as error:
+            print(error)
+    print(box.run(["sh", "-c", "ps ax | grep -c '[s]leep 30'"], text=True).stdout.strip())
+"""
+
+
+def test_without_cgroups_one_at_a_time() -> None:
+    script = f"umount -l /sys/fs/cgroup && exec {sys.executable} -c \"$0\""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, WITHOUT_CGROUPS], capture_output=True, text=True,
+                          check=False, timeout=60, cwd=TOP)
+    assert done.returncode == 0, done.stderr
+    assert "one at a time" in done.stdout.splitlines()[0] and done.stdout.splitlines()[1] == "0"
+
+
+def test_threads_are_not_left(box: Sandbox) -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        box.popen(["true"]).close()
+    until = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() == before
