@@ -49,8 +49,6 @@ struct front {
 
 /* request.c */
 int read_request(char **argv, struct request *out);
-/* Where "run" is in such a command line, whose global options are filled in; NULL if Python must read it. */
-char **read_run(char **argv, struct request *out);
 struct flag;
 /* The value of a flag in *word: "" if the flag takes none, NULL if the word is something else or invalid.
  * Advances over a value in a separate word. */

@@ -141,13 +141,6 @@ static int use_globals(const char *const values[GLOBALS], struct request *out)
 	return root && !names_root(root) ? HAND_OVER : 0;
 }
 
-char **read_run(char **argv, struct request *out)
-{
-	const char *globals[GLOBALS] = {0};
-	char **word = *argv ? read_globals(argv + 1, globals) : NULL;
-	return word && !strcmp(*word, "run") && !use_globals(globals, out) ? word : NULL;
-}
-
 int read_request(char **argv, struct request *out)
 {
 	const char *globals[GLOBALS] = {0};

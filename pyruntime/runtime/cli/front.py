@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from pyruntime.commandline.parse import Command, Flag
-from pyruntime.runtime.cli.main import GLOBAL, PASSED, PROGRAM
+from pyruntime.runtime.cli.main import GLOBAL, PROGRAM
 from pyruntime.runtime.lifecycle import channel
 from pyruntime.runtime.lifecycle.foreground import FORWARDED
 from pyruntime.runtime.lifecycle.store import SYSTEM_ROOT, UNCLAIMED
@@ -17,6 +17,8 @@ from pyruntime.runtime.plan import life
 from pyruntime.runtime.plan.generate import header
 from pyruntime.system.signals import SIGNALS
 
+# Global options that the front accepts: they do not change the effect of a life plan.
+PASSED = ("root", "log", "log-format", "systemd-cgroup")
 # Options of `exec` that the front fills in, or carries out itself.
 EXEC = {"cwd": "EXEC_CWD", "env": "EXEC_ENV", "user": "EXEC_USER", "detach": "EXEC_DETACH",
         "pid-file": "EXEC_PID_FILE", "process": "EXEC_PROCESS"}

@@ -57,8 +57,6 @@ COMMANDS = {
     "update": "update the resource limits of a container",
     "validate": "check the config.json of a bundle",
 }
-# Global options that the front accepts: they do not change the effect of a life plan.
-PASSED = ("root", "log", "log-format", "systemd-cgroup")
 # Not modules for rare configurations or errors, nor what imports more than it is worth (jsonschema, subprocess).
 AHEAD = ("pyruntime.runtime.cgroups.stats", "pyruntime.runtime.cgroups.update", "pyruntime.runtime.cgroups.v1",
          "pyruntime.runtime.cgroups.v2", "pyruntime.runtime.compiler.sections.seccomp_filter",
@@ -85,7 +83,7 @@ class RuntimeContext:
         self.criu: str = parsed["criu"]
         self.rootless = None if value == "auto" else value == "true"
         self.cgroup_manager = _cgroup_manager(parsed)
-        self.passed = parsed.given.issubset(PASSED)
+        self.before = len(sys.argv) - len(parsed.arguments)   # words before the command
 
 
 def _cgroup_manager(parsed: Parsed) -> str:

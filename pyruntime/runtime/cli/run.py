@@ -22,4 +22,4 @@ def run(context: RuntimeContext, parsed: Parsed) -> int:
     request = request_of(context, parsed)
     request.detached = parsed["detach"]
     return run_container(context.root, parsed.arguments[0], bundle_of(parsed), request, keep=parsed["keep"],
-                         subreaper=not parsed["no-subreaper"], command=context.passed)
+                         subreaper=not parsed["no-subreaper"], before=context.before)

@@ -59,21 +59,22 @@ class Foreground:
         reached."""
         self._relay, self._warn = relay, warn
 
-    def leave_to_front(self, pid: int, container_id: str) -> None:
+    def leave_to_front(self, pid: int, container_id: str, before: int) -> None:
         """Become the front (native/front/watch.c), which forwards signals until init exits, deletes the container, and
-        exits with init's status. It needs 0.1 MB of memory, an interpreter 12. Returns if that is not possible: with a
-        terminal or notifications to forward, or in a process that does not run the front."""
+        exits with init's status. It needs 0.1 MB of memory, an interpreter 12. ``before`` is the number of words of our
+        command line before `run`. Returns if that is not possible: with a terminal or notifications to forward, or in a
+        process that does not run the front."""
         program = os.readlink("/proc/self/exe")
         if (self._terminal or self._relay or not self._old or os.path.basename(program) != "pyruntime"
-                or os.environ.get("PYRUNTIME_FRONT") == "off"):
+                or os.environ.get("PYRUNTIME_FRONT") == "off" or container_id.startswith("-")):
             return
-        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, {*FORWARDED, _signal.SIGCHLD})
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {*FORWARDED, _signal.SIGCHLD})
         try:
             if self._wake in self._poll(-1, patience=0):   # what has come before
                 self._forward(pid)
-            os.execve(program, sys.argv, {**os.environ, "PYRUNTIME_WATCHED": f"{pid} {container_id}"})
+            os.execve(program, sys.argv, {**os.environ, "PYRUNTIME_WATCHED": f"{pid} {before} {container_id}"})
         except OSError:
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
     def wait(self, pid: int, pidfd: int) -> int:
         """Forward until init exits; return its exit status (128 + N when signal N killed it)."""

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 
 def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bool = False,
-        subreaper: bool = True, command: bool = False) -> int:
+        subreaper: bool = True, before: int = 0) -> int:
     """Create and start a container. Detached: return 0 once the container runs. Otherwise forward signals and the
-    terminal, wait, delete the container (unless ``keep``) and return its exit status. ``command``: this process has
-    nothing else to do, and has the command line of `run`, so that the front may do the rest in its place."""
+    terminal, wait, delete the container (unless ``keep``) and return its exit status. ``before``: this process has
+    nothing else to do, and so many words of its command line are before `run`; the front may do the rest in its
+    place."""
     container = StateDirectory(root, container_id)
     if request.detached:
         record = create(root, container_id, bundle, request)
@@ -48,8 +49,8 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
             if request.notify:
                 _or_delete(container, lambda: _relay(foreground, container, request))
             _or_delete(container, lambda: start_record(container, record))
-            if command and not keep:
-                foreground.leave_to_front(record.pid, container_id)
+            if before and not keep:
+                foreground.leave_to_front(record.pid, container_id, before)
             status = foreground.wait(record.pid, pidfd)
         finally:
             os.close(pidfd)

@@ -104,13 +104,52 @@ def test_a_container_that_is_deleted_by_another(runtime: Runtime, bundle: Bundle
 def test_the_variable_of_another(runtime: Runtime, bundle: Bundle) -> None:
     """It names a process that is not our child, and a container that is not ours to delete."""
     runtime.ok("create", "other", bundle.shell("exit 0"))
-    done = runtime("run", "c1", bundle.shell("exit 6"), env={"PYRUNTIME_WATCHED": "1 other"})
-    assert done.returncode == 6
+    for words in ("1 1 other", "1", "1 1", "x 1 other", "1 9999 other", "0 0 other", "x" * 600):
+        done = runtime("run", "c1", bundle.shell("exit 6"), env={"PYRUNTIME_WATCHED": words})
+        assert done.returncode == 6
     assert runtime.state("other")["status"] == "created"
     runtime.ok("delete", "--force", "other")
 
 
-def test_all_options_that_the_front_knows(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    assert runtime("--log", log, "--log-format", "json", "run", "c1", bundle.shell("exit 2")).returncode == 2
-    assert runtime("--debug", "--log", log, "run", "c2", bundle.shell("exit 2")).returncode == 2
+@pytest.mark.parametrize("options", [
+    ["--log", "LOG", "--log-format", "json"], ["--debug", "--log", "LOG"], ["--systemd-cgroup=false"], ["--log="],
+    ["--root", "HERE/a/../b"], ["--root", "HERE/a..b"], ["--cgroup-manager", "disabled"], ["--"]])
+def test_global_options(runtime: Runtime, bundle: Bundle, tmp_path: Path, options: list[str]) -> None:
+    """The container is deleted with those of `run`, by the front or by Python."""
+    (tmp_path / "a").mkdir()
+    options = [word.replace("HERE", str(tmp_path)).replace("LOG", str(tmp_path / "log")) for word in options]
+    done = runtime(*options, "run", "c1", bundle.shell("exit 2"))
+    assert done.returncode == 2, done.stderr
+    assert runtime(*options, "state", "c1").returncode == 1
+
+
+def test_the_current_directory_as_root(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    done = runtime("--root", ".", "run", "c1", bundle.shell("exit 2"), cwd=state)
+    assert (done.returncode, list(state.iterdir())) == (2, []), done.stderr
+
+
+def test_an_id_like_an_option(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.shell("exit 3", hooks={"poststop": [{"path": "/bin/true"}]})
+    assert runtime("run", "--", "-c1", bundle).returncode == 3
+    assert runtime("state", "--", "-c1").returncode == 1
+
+
+def test_an_interrupt_during_the_deletion(runtime: Runtime, bundle: Bundle, tmp_path: Path,
+                                          start: Callable[..., subprocess.Popen[str]]) -> None:
+    """Ctrl-C, which the terminal sends to all processes of the foreground: the container is gone, and the status is
+    the program's."""
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    bundle.shell("exit 3", hooks={"poststop": [
+        {"path": "/bin/sh", "args": ["sh", "-c", f"touch {begun}; sleep 0.5; touch {ended}"]}]})
+    with start("run", "c1", bundle, prefix=("setsid",)) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=PATIENCE) == ("", "")
+    assert process.returncode == 3
+    assert ended.exists()
+    assert list(Path(runtime.root).glob("*c1*")) == []
