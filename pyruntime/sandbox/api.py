@@ -19,6 +19,7 @@ import os
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace as replace_fields
+from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, ERANGE
 from threading import Condition, Lock
 from weakref import WeakSet
 
@@ -57,9 +58,11 @@ __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputSt
            "prune", "run_sandboxed"]
 
 _NOBODY = 65534
+_REFUSED = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
 OUTPUT_LIMIT = "1m"
 READ_LIMIT = "64m"
 _living: WeakSet[Sandbox] = WeakSet()
+_controls: WeakSet[socket.socket] = WeakSet()   # also of sandboxes that are being made
 _pruned = Lock()   # held from the first use on
 
 
@@ -110,9 +113,10 @@ class Sandbox:
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         if _pruned.acquire(blocking=False):
             prune()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         source = self._source = root if isinstance(root, RootSource) else source_of(root, store, progress)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        _controls.add(self._control)
+        silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
                                                    require_limits=require_limits), source.namespace)
@@ -167,7 +171,9 @@ class Sandbox:
                     self.name, preparation(self._runtime, document, scratch), streams=streams)
                 return
             except (HostError, StepError) as error:
-                if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}":
+                # A value that the kernel refuses, or cannot grant now, is not a host without cgroups.
+                if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
+                        getattr(error, "errno", 0) in _REFUSED):
                     raise
                 if require_limits:
                     raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave"
@@ -442,7 +448,7 @@ def finished(done: Done, *, text: bool, check: bool) -> Done:
 def _words(argv: Sequence[str]) -> list[str]:
     if not argv or isinstance(argv, (str, bytes)):
         raise UsageError(f'argv {argv!r}: give a list of the program and its arguments')
-    return [os.fspath(word) for word in argv]
+    return [os.fsdecode(word) for word in argv]
 
 
 def _variables(env: Mapping[str, str] | None) -> list[str] | None:
@@ -459,8 +465,8 @@ def _counts_swap() -> bool:
 
 def _after_fork() -> None:
     """In a child: the end of the parent must be the end of its sandboxes."""
-    for box in list(_living):
-        box._control.close()
+    for control in list(_controls):
+        control.close()
 
 
 @atexit.register

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from errno import EIO
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 
 from pyruntime.errors import StateError
 from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox, finished
@@ -42,13 +42,15 @@ class AsyncSandbox:
 
     def __init__(self, root: str | os.PathLike[str] | RootSource, **options: Any) -> None:
         self._make: Callable[[], Sandbox] = partial(Sandbox, root, **options)
+        self._cancel: Callable[[], None] = lambda: None
         self._box: Sandbox | None = None
 
     @classmethod
-    def of(cls, make: Callable[[], Sandbox]) -> AsyncSandbox:
-        """The sandbox that ``make`` returns, as `Template.sandbox` and `Pool.sandbox` do."""
+    def of(cls, make: Callable[[], Sandbox], cancel: Callable[[], None] = lambda: None) -> AsyncSandbox:
+        """The sandbox that ``make`` returns, as `Template.sandbox` does. ``cancel`` is called in another thread if
+        nobody waits for it any more."""
         box = cls("")
-        box._make = make
+        box._make, box._cancel = make, cancel
         return box
 
     @classmethod
@@ -64,7 +66,7 @@ class AsyncSandbox:
         """Make the sandbox; `close` has to be called."""
         made: list[Sandbox] = []
         try:
-            await _in_thread(lambda: made.append(self._make()))
+            await _in_thread(lambda: made.append(self._make()), self._cancel)
         except asyncio.CancelledError:
             for box in made:
                 await _in_thread(box.close)
@@ -134,11 +136,12 @@ class AsyncPool:
 
     def sandbox(self) -> AsyncSandbox:
         """A sandbox that nobody has used, from the beginning to the end of ``async with``."""
-        return AsyncSandbox.of(self.pool.sandbox)
+        given_up = Event()
+        return AsyncSandbox.of(lambda: self.pool.sandbox_unless(given_up), lambda: self.pool.give_up(given_up))
 
     async def run(self, argv: Sequence[str], **options: Any) -> Done:
         """As Pool.run, with the options of `AsyncSandbox.run`; a cancelled task kills the run."""
-        box = AsyncSandbox.of(self.pool.sandbox)
+        box = self.sandbox()
         await box.make()
         try:
             return await box.run(argv, **options)

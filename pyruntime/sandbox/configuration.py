@@ -29,6 +29,7 @@ WRITABLE = (("w", "/work", 0o755), ("t", "/tmp", 0o1777), ("s", "/dev/shm", 0o17
 _KEPT = 16
 _kept: dict[bytes, Preparation] = {}
 _lock = Lock()
+_SMALL = ["size=64k", "nr_inodes=1024"]
 _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sandbox has its own, or none
 
 
@@ -48,6 +49,9 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
         "rlimits": [{"type": name, "hard": number, "soft": number}
                     for name, number in (("RLIMIT_NOFILE", limits.files), ("RLIMIT_CORE", 0))]})
     document["root"] = {"path": prepared.rootfs, "readonly": not writable}
+    for mount in document["mounts"]:
+        if mount["destination"] == "/dev":   # for nodes, not for files of root, which `disk` would not count
+            mount["options"] = [word for word in mount["options"] if not word.startswith("size=")] + _SMALL
     document["hostname"] = "sandbox"
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
     document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable)

@@ -10,15 +10,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_LEAST_DISK = 256 << 10
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def size(name: str, value: int | str) -> int:
     """Bytes, of a number or of a text like "256m" (k, m, g, t: powers of 1024). Raises UsageError."""
-    if isinstance(value, int):
+    if type(value) is int:
         if value >= 0:
             return value
-    else:
+    elif isinstance(value, str):
         text = value.strip().lower().removesuffix("b")
         unit = text[-1:] if text[-1:].isalpha() else ""
         digits = text.removesuffix(unit)
@@ -52,18 +53,21 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value without a meaning."""
-        self.bytes_of_disk()
-        self.resources(swap=True)
         for name in ("pids", "files"):
-            if getattr(self, name) < 1:
-                raise UsageError(f'{name} {getattr(self, name)}: write a number of at least 1')
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UsageError(f"{name} {value!r}: write a number of at least 1")
         for name in ("cpus", "wall"):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
-                raise UsageError(f"{name} {getattr(self, name)}: write a number above 0, or None for no limit")
+            value = getattr(self, name)
+            if value is not None and (type(value) not in (int, float) or not 0 < value < float("inf")):
+                raise UsageError(f"{name} {value!r}: write a number above 0, or None for no limit")
+        if self.bytes_of_disk() < _LEAST_DISK:
+            raise UsageError(f'disk "{self.disk}": write at least {_LEAST_DISK >> 10}k, for files of its own')
+        self.resources(swap=True)
 
     def bytes_of_disk(self) -> int:
-        """``disk`` in bytes; at least a page, since 0 would mean no limit to tmpfs."""
-        return max(size("disk", self.disk), 4096)
+        """``disk`` in bytes."""
+        return size("disk", self.disk)
 
     def resources(self, *, swap: bool) -> dict[str, Any]:
         """linux.resources (config-linux.md#control-groups); ``swap``: whether the host counts swap."""

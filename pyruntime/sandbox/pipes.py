@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3   # as in subprocess
 CHUNK = 1 << 16
+LONGEST = 1e6   # seconds of one poll(2), which takes no more than 2^31 ms
 
 
 class ProgramStreams:
@@ -105,7 +106,7 @@ class Pump:
         """Wait for at most that time until something can be done, and do it. Returns the watched descriptors that are
         readable, and what was read: 0 (output) or 1 (error output) and the bytes."""
         ready, read = [], []
-        for fd, event in self._waiting.poll(None if seconds == float("inf") else max(seconds, 0) * 1000 + 1):
+        for fd, event in self._waiting.poll(min(max(seconds, 0), LONGEST) * 1000 + 1):
             if fd == self._sink:
                 if event & POLLERR or not self._feed():
                     self._waiting.unregister(fd)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from time import monotonic
 from weakref import WeakSet
 
@@ -62,12 +62,18 @@ class Pool:
     def sandbox(self) -> Sandbox:
         """A sandbox that nobody has used; the caller closes it. Without a ready one it is made now. Raises StateError
         if the pool is closed, and what Sandbox raises."""
+        return self.sandbox_unless(Event())
+
+    def sandbox_unless(self, given_up: Event) -> Sandbox:
+        """As `sandbox`; raises StateError when another thread calls `give_up` while this one waits."""
         if os.getpid() != self._owner:
             raise StateError("the pool belongs to another process: make one after the fork")
         with self._changed:
             while True:
                 if self._closed:
                     raise StateError("the pool is closed")
+                if given_up.is_set():
+                    raise StateError("the caller does not wait for a sandbox any more")
                 while self._ready:
                     box = self._ready.pop(0)
                     self._taken = monotonic()
@@ -80,6 +86,12 @@ class Pool:
                     break
                 self._changed.wait()
         return self._make()
+
+    def give_up(self, given_up: Event) -> None:
+        """End the wait of `sandbox_unless` for a sandbox."""
+        with self._changed:
+            given_up.set()
+            self._changed.notify_all()
 
     def run(self, argv: Sequence[str], **options: Any) -> Done:
         """Run a program in a sandbox of its own, as Sandbox.run, and return; the sandbox is removed in the background.

@@ -19,7 +19,7 @@ from time import monotonic
 from pyruntime.errors import StateError, WaitTimeout
 from pyruntime.sandbox import result
 from pyruntime.sandbox.limits import size
-from pyruntime.sandbox.pipes import CHUNK, KeptOutput, ProgramStreams, Pump
+from pyruntime.sandbox.pipes import CHUNK, LONGEST, KeptOutput, ProgramStreams, Pump
 from pyruntime.system.sockets import receive_fd
 
 TYPE_CHECKING = False
@@ -116,8 +116,9 @@ class Process:
         waiting = poll()
         waiting.register(self._run.pidfd, POLLIN)
         waiting.register(self._stop, POLLIN)
-        left = self._deadline - monotonic()
-        ready = waiting.poll(None if left == float("inf") else max(left, 0) * 1000 + 1)
+        ready: list[tuple[int, int]] = []
+        while not ready and (left := self._deadline - monotonic()) > 0:
+            ready = waiting.poll(min(left, LONGEST) * 1000 + 1)
         fds = [fd for fd, _ in ready]
         with self._changed:
             self._ending = True   # no more signals: the descriptors are going to be closed

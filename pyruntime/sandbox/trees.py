@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from errno import ENOSPC
 from stat import S_IMODE, S_ISDIR
 
 from pyruntime.errors import HostError
@@ -23,7 +24,8 @@ def copy_tree(source: str, target: str) -> None:
         with opened(source) as old, opened(target) as new:
             _copy(old, new, Copier(lambda path, name, words: None))
     except OSError as error:
-        raise HostError(f"cannot copy the sandbox's files: {error.strerror}: give a larger limit of disk") from None
+        remedy = ": give a larger limit of disk" if error.errno == ENOSPC else ""
+        raise HostError(f"cannot copy the sandbox's files: {error.strerror}{remedy}") from None
 
 
 def _copy(source: int, target: int, copier: Copier) -> None:

@@ -53,7 +53,8 @@ class Copier:
         os.utime(new, ns=(found.st_mtime_ns, found.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
     def _file(self, source: int, name: bytes, found: os.stat_result, target: int, new: bytes) -> None:
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        # Not blocking: the open would wait 45 s for a program that has a lease of its file (fcntl(2), F_SETLEASE).
+        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
         try:
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
                          dir_fd=target)

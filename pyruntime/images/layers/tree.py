@@ -50,7 +50,8 @@ def open_file(directory: int, name: bytes) -> int:
     try:
         if not S_ISREG(os.fstat(node).st_mode):
             raise FileNotFoundError(ENOENT, "it is no longer a regular file")
-        return os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_CLOEXEC)
+        # Not blocking, as in copying.py.
+        return os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:
         os.close(node)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime import Limits, Sandbox
-from pyruntime.errors import SandboxFileError
+from pyruntime import Limits, Sandbox, Template
+from pyruntime.errors import PyruntimeError, SandboxFileError
+from pyruntime.sandbox.sources import HostSource
 
 
 def test_fork_bomb(rootfs: Path) -> None:
@@ -113,3 +114,25 @@ def test_two_hundred_sandboxes_one_after_another(rootfs: Path) -> None:
             assert box.run(["true"]).returncode == 0
         before = before or (_resident() if number == 20 else 0)
     assert _resident() - before < 4 << 20
+
+
+@pytest.mark.parametrize("limits", [Limits(pids=10**9), Limits(cpus=1e9)])
+def test_limits_that_the_kernel_refuses_are_errors(rootfs: Path, limits: Limits) -> None:
+    """They do not make a sandbox without limits."""
+    with pytest.raises(PyruntimeError, match="cgroup"):
+        Sandbox(rootfs, limits=limits)
+
+
+def test_the_least_disk(rootfs: Path) -> None:
+    for source in (HostSource(), rootfs):
+        with Template(source, files={"/work/data": "x" * 1000}, limits=Limits(disk="256k")) as template, \
+                template.sandbox() as box:
+            assert box.run(["sh", "-c", "cat data >copy"]).returncode == 0
+
+
+def test_root_cannot_fill_dev(rootfs: Path) -> None:
+    with Sandbox(rootfs, limits=Limits(disk="8m"), user=0) as box:
+        done = box.run(["dd", "if=/dev/zero", "of=/dev/big", "bs=1k", "count=100"])
+        assert done.returncode and b"No space left" in done.stderr
+        done = box.run(["sh", "-c", "for i in $(seq 2000); do echo >/dev/$i || exit 5; done"])
+        assert done.returncode

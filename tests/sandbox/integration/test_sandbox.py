@@ -410,3 +410,48 @@ def test_each_reason_has_its_word(rootfs: Path) -> None:
         process = box.popen(["sleep", "300"])
     assert found | {process.done.reason} == {"exited", "signal", "timeout", "oom", "output", "cancelled"}
     process.close()
+
+
+def test_children_of_the_moment_of_creation(rootfs: Path) -> None:
+    """A child that another thread forks while a sandbox is made does not keep the sandbox."""
+    children: list[int] = []
+    over = threading.Event()
+
+    def fork() -> None:
+        while not over.wait(0.002):
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+                os._exit(0)
+            children.append(child)
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    try:
+        boxes = [Sandbox(rootfs) for _ in range(5)]
+    finally:
+        over.set()
+        thread.join()
+    begun = time.monotonic()
+    for made in boxes:
+        made.close()
+    took = time.monotonic() - begun
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert children and took < 5
+
+
+def test_a_source_without_a_meaning_leaves_nothing() -> None:
+    with pytest.raises(TypeError):
+        Sandbox(5)   # type: ignore[arg-type]
+
+
+def test_words_may_be_bytes_and_paths(box: Sandbox) -> None:
+    assert box.run([b"echo", Path("/x"), b"\xff"]).stdout == b"/x \xff\n"   # type: ignore[list-item]
+
+
+def test_long_times(box: Sandbox) -> None:
+    assert box.run(["true"], timeout=1e12).reason == "exited"
+    with box.popen(["true"], timeout=1e12) as process:
+        assert process.wait() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,17 @@ def test_an_image_of_a_template(images: ImageStore) -> None:
         box.commit("all")
     with Sandbox("all", store=images) as box:
         assert box.run(["sh", "-c", "cat /made /own; ls /etc/passwd"]).stdout == b"t\ns\n"
+
+
+def test_leases_do_not_keep_the_caller_waiting() -> None:
+    """The kernel has the opener wait 45 s for the holder of a lease, and the holder stands still."""
+    code = "import fcntl, os, signal, time; signal.signal(signal.SIGIO, signal.SIG_IGN)\n" \
+           "fd = os.open('/work/data', os.O_RDWR | os.O_CREAT); fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n" \
+           "print('leased', flush=True); time.sleep(60)"
+    with Sandbox.host() as box, box.popen(["python3", "-c", code], text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "leased\n"
+        begun = time.monotonic()
+        with pytest.raises(HostError, match="files: Resource temporarily unavailable"):
+            box.fork()
+        assert time.monotonic() - begun < 5

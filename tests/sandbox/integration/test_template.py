@@ -175,6 +175,19 @@ def test_a_pool_in_an_event_loop(rootfs: Path) -> None:
     asyncio.run(program())
 
 
+def test_a_wait_for_a_pool_can_be_cancelled(rootfs: Path) -> None:
+    async def program() -> None:
+        with Template(rootfs) as template:
+            async with AsyncPool(template, 1, most=1) as pool:
+                async with pool.sandbox() as box:
+                    with pytest.raises(asyncio.TimeoutError):
+                        await asyncio.wait_for(pool.run(["true"]), 0.2)
+                    assert (await box.run(["true"])).returncode == 0
+                assert (await pool.run(["true"])).returncode == 0
+
+    asyncio.run(program())
+
+
 def test_a_pool_without_close_leaves_nothing(rootfs: Path) -> None:
     code = "from pyruntime import Pool, Template\n" \
            f"pool = Pool(Template({str(rootfs)!r}, files={{'/work/x': ''}}), 2)\n" \
