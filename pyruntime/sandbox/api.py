@@ -110,6 +110,7 @@ class Sandbox:
         self._number = 0
         self._closed = self._gone = False
         self._stilling = Lock()
+        self._paused = False
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         if _pruned.acquire(blocking=False):
             prune()
@@ -333,11 +334,13 @@ class Sandbox:
                 yield
                 return
             with self._stilling:
+                self._paused = True
                 self._runtime.pause(self.name)
                 try:
                     yield
                 finally:
                     self._runtime.resume(self.name)
+                    self._paused = False
         finally:
             self._leave()
 
@@ -358,6 +361,8 @@ class Sandbox:
             with self._idle:
                 # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
                 self._idle.wait_for(lambda: self._runs == 0)
+            if self._paused:   # `_still` has failed, and frozen processes do not die
+                self._runtime.resume(self.name)
             self._entrance.close()
             with suppress(ChildProcessError):   # another part of this program waits for all children
                 os.waitpid(self._entrance.pid, 0)

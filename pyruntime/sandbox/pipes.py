@@ -60,6 +60,10 @@ class ProgramStreams:
             os.close(fd)
         self.theirs = []
 
+    def taken(self) -> list[int]:
+        """Our ends, which are the caller's to close from now on."""
+        ours, self.ours = self.ours, [-1, -1, -1]
+        return ours
 
     def close(self) -> None:
         """Close both sides."""

@@ -61,5 +61,8 @@ def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:
     thread = Thread(target=run, name="pyruntime-sandbox")
     thread.start()
     thread.join()
-    if failures:
-        raise failures[0]
+    try:
+        if failures:
+            raise failures[0]
+    finally:
+        failures.clear()   # it is in the frames of the failure: all that they hold would wait for the garbage collector

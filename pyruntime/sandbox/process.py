@@ -63,7 +63,7 @@ class Process:
         self._text = False
         self._pump: Pump | None = None
         self._kept: KeptOutput | None = None
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._stop = -1
 
     # ---- the beginning --------------------------------------------------------------------------
 
@@ -72,10 +72,13 @@ class Process:
         """Start it, on these streams or (None) on a terminal of this size. Raises StepError; then nothing is left."""
         self._text = text
         with ExitStack() as undo:
-            undo.callback(os.close, self._stop)
             undo.callback(self._left)
             undo.callback(self._run.end)
             undo.callback(self._close_files)
+            if streams:
+                undo.callback(streams.close)
+            self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+            undo.callback(os.close, self._stop)
             ours = self._on_terminal(env, cwd, window) if streams is None else self._on_pipes(env, cwd, streams)
             self.pid = self._run.pid
             self.stdin, self.stdout, self.stderr = (
@@ -84,30 +87,28 @@ class Process:
             undo.pop_all()
 
     def _on_pipes(self, env: Sequence[str] | None, cwd: str, streams: ProgramStreams) -> list[int]:
-        try:
-            self._run.start(self.args, env, cwd, streams.theirs)
-        except BaseException:
-            streams.close()
-            raise
+        self._run.start(self.args, env, cwd, streams.theirs)
         streams.started()
-        return streams.ours
+        return streams.taken()
 
     def _on_terminal(self, env: Sequence[str] | None, cwd: str, window: tuple[int, int]) -> list[int]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)   # until it has the terminal
+        silence = -1
 
         def known() -> None:
             self._master = FileIO(receive_fd(ours), "r")
             self.resize(*window)
 
         try:
+            silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)   # until it has the terminal
             self._run.start(self.args, env, cwd, [silence] * 3, theirs, known)
             assert self._master
             return [os.dup(self._master.fileno()), os.dup(self._master.fileno()), -1]
         finally:
             ours.close()
             theirs.close()
-            os.close(silence)
+            if silence >= 0:
+                os.close(silence)
 
     # ---- the end --------------------------------------------------------------------------------
 

@@ -207,7 +207,15 @@ class ForkSource(RootSource):
                                                        f"{old}/above/upper").rootfs, before.work_before)
             return made
         finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._old >= 0:
             os.close(self._old)
+            self._old = -1
+
+    def __del__(self) -> None:
+        self._forget()   # `prepare` was not reached
 
 
 def lease_of(prepared: Prepared) -> ExitStack:

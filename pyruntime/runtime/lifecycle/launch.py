@@ -238,21 +238,23 @@ class Launch:
         self.encoded = encode(self.plan.steps, injected) if injected or not self.plan.encoded else self.plan.encoded
         ours, theirs = channel.pair()
         self._control = ours
-        image = self.parent.program(program)
-        plan = sealed("plan", self.encoded)
-        wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
+        image = plan = -1
         base = 3 + self.preserve
-        descriptors = [*zip(wanted, range(base, base + len(wanted)), strict=True),
-                       *((fd, 3 + number) for number, fd in enumerate(self.given)),
-                       *((fd, number) for number, fd in enumerate(self.streams))]
         try:
+            image = self.parent.program(program)
+            plan = sealed("plan", self.encoded)
+            wanted = [theirs.fileno(), plan, *(self.fds[name] for name in self.plan.slots)]
+            descriptors = [*zip(wanted, range(base, base + len(wanted)), strict=True),
+                           *((fd, 3 + number) for number, fd in enumerate(self.given)),
+                           *((fd, number) for number, fd in enumerate(self.streams))]
             self.stub = self.parent.spawn(image, stub_arguments(base, len(self.plan.slots)), descriptors)
             self.debug(f"nsexec container setup: the stub is process {self.stub}, run from its own copy")
             self._tell_of_plan()
         finally:
             theirs.close()
             for fd in (image, plan):
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
 
     def _tell_of_plan(self) -> None:
         affinity = sum(1 << number for number in os.sched_getaffinity(0))

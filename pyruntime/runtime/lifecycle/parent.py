@@ -22,8 +22,10 @@ class Parent:
         of this process, and its number in the new one. Raises OSError."""
         # First moved above their final numbers, so that none is overwritten before it is moved there.
         above = max((target for _, target in descriptors), default=2) + 1
-        parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in (program, *(fd for fd, _ in descriptors))]
+        parked: list[int] = []
         try:
+            for fd in (program, *(fd for fd, _ in descriptors)):
+                parked.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above))
             actions = [(os.POSIX_SPAWN_DUP2, fd, target)
                        for fd, (_, target) in zip(parked[1:], descriptors, strict=True)]
             return os.posix_spawn(f"/proc/self/fd/{parked[0]}", words, {}, file_actions=actions)

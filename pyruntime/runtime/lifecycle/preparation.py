@@ -130,7 +130,14 @@ class Entrance:
     def _descriptors(self, plan: Plan, console: socket | None) -> dict[str, int]:
         if not self._init:
             raise StepError(f'the way into "{self._id}" is closed')
-        fds = {name: os.dup(fd) for name, fd in self._init.items() if name in plan.slots}
+        fds: dict[str, int] = {}
+        try:
+            for name in self._init.keys() & plan.slots:
+                fds[name] = os.dup(self._init[name])
+        except OSError:
+            for fd in fds.values():
+                os.close(fd)
+            raise
         if console is not None:
             fds["console"] = console.detach()
         return fds

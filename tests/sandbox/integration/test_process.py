@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pyruntime import Limits, Sandbox
-from pyruntime.errors import RunFailed, StateError, StepError, WaitTimeout
+from pyruntime.errors import PyruntimeError, RunFailed, StateError, StepError, WaitTimeout
 from pyruntime.sandbox.api import DEVNULL, PIPE, STDOUT
 from tests.conftest import TOP
 
@@ -216,3 +218,35 @@ def test_threads_are_not_left(box: Sandbox) -> None:
     while threading.active_count() > before and time.monotonic() < until:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("use", [
+    lambda box: box.run(["cat"], input=b"x"), lambda box: box.popen(["true"]).close(),
+    lambda box: box.popen(["true"], terminal=True).close(), lambda box: list(box.stream(["echo"])),
+    lambda box: box.fork().close(), lambda box: Sandbox.host().close()],
+    ids=["run", "popen", "terminal", "stream", "fork", "new"])
+def test_too_few_descriptors(use: Callable[[Sandbox], object]) -> None:
+    """Whichever of them is the first that cannot be opened: all others are closed, and the sandbox can be closed."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    succeeded = 0
+    for spare in range(3, 24):
+        with Sandbox.host() as box:
+            filled = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
+            highest = max(map(int, os.listdir("/proc/self/fd")))
+            while filled[-1] < highest:   # no free numbers below
+                filled.append(os.dup(filled[0]))
+            before = os.listdir("/proc/self/fd")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (filled[-1] + 1 + spare, limits[1]))
+            try:
+                use(box)
+                succeeded += 1
+            except (OSError, PyruntimeError) as error:
+                assert "Too many open files" in str(error), error
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                for fd in filled:
+                    os.close(fd)
+        del box
+        left = set(os.listdir("/proc/self/fd")) - set(before)
+        assert not left, (spare, [os.readlink(f"/proc/self/fd/{fd}") for fd in left])
+    assert 0 < succeeded < 20
