@@ -36,7 +36,7 @@ class Limits:
     ``swap``    bytes of swap, in addition to ``memory``
     ``cpus``    processors, as 0.5; None: no limit
     ``pids``    processes and threads at once
-    ``disk``    bytes of all files that the sandbox writes (they are in memory: a tmpfs)
+    ``disk``    bytes of all files that the sandbox writes (they are in memory: a tmpfs); at least 256k
     ``files``   open files of each process (RLIMIT_NOFILE)
     ``wall``    seconds of a run that has no timeout of its own; None: no limit
 
