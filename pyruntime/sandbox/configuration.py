@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 from threading import Lock
 
 from pyruntime.profiles.seccomp import profile
@@ -29,6 +30,7 @@ WRITABLE = (("w", "/work", 0o755), ("t", "/tmp", 0o1777), ("s", "/dev/shm", 0o17
 _KEPT = 16
 _kept: dict[bytes, Preparation] = {}
 _lock = Lock()
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _SMALL = ["size=64k", "nr_inodes=1024"]
 _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sandbox has its own, or none
 

@@ -10,10 +10,13 @@ import os
 from contextlib import suppress
 from errno import ELOOP
 from stat import S_ISREG
+from threading import Lock
 
 from pyruntime.errors import SandboxFileError
 from pyruntime.system import kernel
 
+_entering = Lock()   # until a new directory is its user's, no other thread writes to it
+os.register_at_fork(before=_entering.acquire, after_in_parent=_entering.release, after_in_child=_entering.release)
 # A link could lead to /proc, where root's writes and reads have effects.
 _RESOLVE = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_MAGICLINKS | kernel.RESOLVE_NO_SYMLINKS
 
@@ -50,8 +53,9 @@ def write(root: int, path: str, data: bytes, *, mode: int, uid: int, gid: int) -
     *parents, name = _relative(path).split(b"/")
     place = os.dup(root)
     try:
-        for parent in parents:
-            place = _enter(place, parent, uid, gid)
+        with _entering:
+            for parent in parents:
+                place = _enter(place, parent, uid, gid)
         # Not O_TRUNC: a FIFO or a device may be there, which is only known when it is open; it is not opened for that.
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=place)
@@ -77,6 +81,10 @@ def _enter(place: int, name: bytes, uid: int, gid: int) -> int:
     except FileNotFoundError:
         os.mkdir(name, 0o755, dir_fd=place)
         found = kernel.openat2(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=place, resolve=_RESOLVE)
+        # A program may have put another directory there, in a mount of the host one of root's.
+        if os.listdir(found):
+            os.close(found)
+            raise SandboxFileError(f'the directory "{os.fsdecode(name)}" is busy: a program has replaced it') from None
         os.fchown(found, uid, gid)
         os.fchmod(found, 0o755)   # whatever our umask
     os.close(place)

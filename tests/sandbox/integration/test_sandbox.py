@@ -447,6 +447,27 @@ def test_a_source_without_a_meaning_leaves_nothing() -> None:
         Sandbox(5)   # type: ignore[arg-type]
 
 
+def test_a_directory_that_is_replaced_is_not_given_away(rootfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                        ) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    (secret / "key").write_text("key")
+    tmp_path.chmod(0o777)
+    make = os.mkdir
+
+    def make_and_lose(name: bytes, mode: int, *, dir_fd: int) -> None:
+        make(name, mode, dir_fd=dir_fd)
+        (tmp_path / "new").rename(tmp_path / "other")
+        secret.rename(tmp_path / "new")
+
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), "/data", writable=True)]) as box:
+        monkeypatch.setattr(os, "mkdir", make_and_lose)
+        with pytest.raises(SandboxFileError, match="busy"):
+            box.write("/data/new/file", "x")
+        monkeypatch.undo()
+    assert ((tmp_path / "new").stat().st_uid, (tmp_path / "new").stat().st_mode & 0o777) == (0, 0o700)
+
+
 def test_words_may_be_bytes_and_paths(box: Sandbox) -> None:
     assert box.run([b"echo", Path("/x"), b"\xff"]).stdout == b"/x \xff\n"   # type: ignore[list-item]
 
