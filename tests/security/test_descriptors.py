@@ -176,7 +176,7 @@ def test_containers_that_join_its_pid_namespace(watch: Watch, tmp_path: Path, us
 def test_the_process_that_creates_procfs_inside_is_slow(watch: Watch, tmp_path: Path, when: str) -> None:
     """It enters the pid namespace, where the other container has the time to open what it has open."""
     beside = _beside(watch, tmp_path, False)
-    command = [watch.runtime.command, "--root", watch.runtime.root, "run", "--bundle", beside.path, "beside"]
+    command = [str(watch.runtime.command), "--root", str(watch.runtime.root), "run", "--bundle", str(beside), "beside"]
     # Among others its only message to the stub.
     delay = f"inject=sendmsg,fsmount:delay_{when}=100000"
     with (tmp_path / "out").open("w") as out:
