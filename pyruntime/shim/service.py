@@ -458,8 +458,11 @@ class Service:
 
     def _release(self, task: Task, process: TaskProcess) -> None:
         """Close the streams; what a terminal has written is copied before."""
-        task.link.send(RELEASE, process.key)
-        task.await_released(process.key, self.released, _DRAINED)
+        if process.terminal:
+            task.link.send(RELEASE, process.key)
+            task.await_released(process.key, self.released, _DRAINED)
+        else:
+            task.link.send(RELEASE, process.key, flags=1)
         end_loggers(process.loggers)
 
     # --- while it runs -----------------------------------------------------------------------------------------------
