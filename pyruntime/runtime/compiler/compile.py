@@ -37,9 +37,10 @@ class Plan:
     ``document``      the document that ``where`` of the steps refers to, for messages
     ``cgroup_paths``  the container's cgroup directory in each hierarchy ("" is v2)
     ``warnings``      the warnings that the specification requires
+    ``encoded``       the plan as sent to the stub; empty until it has been sent once
     """
 
-    __slots__ = ("cgroup_paths", "document", "slots", "steps", "warnings")
+    __slots__ = ("cgroup_paths", "document", "encoded", "slots", "steps", "warnings")
 
     def __init__(self, steps: list[Step], slots: list[str], cgroup_paths: dict[str, str],
                  warnings: list[str], document: str = "config.json") -> None:
@@ -48,6 +49,7 @@ class Plan:
         self.slots = slots
         self.cgroup_paths = cgroup_paths
         self.warnings = warnings
+        self.encoded = b""
 
 
 def compile_plan(config: Config, host: Host, options: PlanOptions, container_id: str) -> Plan:

@@ -230,7 +230,8 @@ class Launch:
 
     def _spawn(self) -> None:
         # First what may fail for a reason of the caller's: nothing is open yet.
-        self.encoded = encode(self.plan.steps, faults.for_stub(self.plan.steps))
+        self.encoded = self.plan.encoded = self.plan.encoded or encode(
+            self.plan.steps, faults.for_stub(self.plan.steps))
         ours, theirs = channel.pair()
         self._control = ours
         image = self.parent.program(program)
