@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace as replace_fields
@@ -26,7 +27,7 @@ from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, U
 from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox import files
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
-from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
+from pyruntime.sandbox.leftovers import PLACE, files_of, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
 from pyruntime.sandbox.private_mounts import bounded_files, in_private_mounts
@@ -38,6 +39,7 @@ from pyruntime.sandbox.sources import (
     ForkSource,
     HostMount,
     HostSource,
+    Prepared,
     RootSource,
     source_of,
     writable_directory,
@@ -57,6 +59,7 @@ __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputSt
            "prune", "run_sandboxed"]
 
 _NOBODY = 65534
+_ROOT = (0, 0)
 OUTPUT_LIMIT = "1m"
 READ_LIMIT = "64m"
 _living: WeakSet[Sandbox] = WeakSet()
@@ -72,7 +75,8 @@ class Sandbox:
     ``mounts``  files and directories of the host, read-only unless said otherwise
     ``env``     variables, in addition to the image's
     ``cwd``     the working directory of runs; by default the image's, or /work
-    ``user``    uid, or uid and gid, of everything in the sandbox
+    ``user``    uid, or uid and gid, of everything in the sandbox; without root always this program's user, who is
+                root there
     ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
     ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
     ``store``, ``progress``  for an image: where it is, and what is told of a pull
@@ -88,13 +92,12 @@ class Sandbox:
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
                  user: int | tuple[int, int] = _NOBODY, writable: bool = False, require_limits: bool = False,
                  store: ImageStore | None = None, progress: Progress | None = None) -> None:
-        """Raises HostError without root, UsageError, ImageError, StepError; after an error nothing is left."""
-        if os.geteuid() != 0:
-            raise HostError("a sandbox needs root so far: its mounts and cgroups are made without a user namespace")
+        """Raises HostError, UsageError, ImageError, StepError; after an error nothing is left."""
         self.limits = limits or Limits()
+        self._privileged = os.geteuid() == 0
         self.name = new_name()
         self.unenforced: tuple[str, ...] = ()
-        self._user = (user, user) if isinstance(user, int) else user
+        self._user = _ROOT if not self._privileged else (user, user) if isinstance(user, int) else user
         self._env = dict(env or {})
         self._cwd = cwd
         self._writable = writable
@@ -113,9 +116,13 @@ class Sandbox:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         source = self._source = root if isinstance(root, RootSource) else source_of(root, store, progress)
+        streams = theirs.fileno(), silence, silence
         try:
-            in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
-                                                   require_limits=require_limits), source.namespace)
+            if self._privileged:
+                in_private_mounts(lambda: self._prepare(source, mounts, streams, require_limits=require_limits),
+                                  source.namespace)
+            else:
+                self._prepare_unprivileged(source, mounts, streams, require_limits=require_limits)
         except BaseException:
             self._control.close()
             self._held.close()
@@ -143,8 +150,20 @@ class Sandbox:
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user,
                    require_limits=require_limits)
 
-    def _create(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
-                require_limits: bool) -> None:
+    def _prepare_unprivileged(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                              require_limits: bool) -> None:
+        """A process with threads cannot enter a user namespace: everything is mounted in the container's own."""
+        if self._writable:
+            raise HostError("writable=True needs root: without it, programs can write to /work, /tmp and /dev/shm")
+        scratch = files_of(self.name)
+        os.makedirs(scratch, 0o700)
+        self._held.callback(shutil.rmtree, scratch)
+        prepared = source.prepare_unprivileged(scratch)
+        self._namespace = -1
+        self._create(prepared, scratch, mounts, streams, require_limits=require_limits)
+
+    def _prepare(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                 require_limits: bool) -> None:
         scratch = f"{PLACE}/mount"   # in every sandbox's own mount namespace
         source.enter(scratch)
         bounded_files(scratch, self.limits.bytes_of_disk())
@@ -153,14 +172,19 @@ class Sandbox:
         prepared = source.prepare(scratch, self._user)
         self._held.push(prepared.held)
         prepared.work = prepared.work or f"{scratch}/w"
-        self._prepared = prepared
         self._namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._held.callback(os.close, self._namespace)
+        self._create(prepared, scratch, mounts, streams, require_limits=require_limits)
+
+    def _create(self, prepared: Prepared, scratch: str, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                require_limits: bool) -> None:
+        self._prepared = prepared
         self._cwd = self._cwd or prepared.cwd or "/work"
         for cgroups in (True, False):
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
-                                     env=self._env, writable=self._writable, cgroup=f"/{ID_MARK}" if cgroups else "",
-                                     swap=_counts_swap())
+                                     env=self._env, writable=self._writable, swap=_counts_swap(),
+                                     cgroup="" if not cgroups else f"/{ID_MARK}" if self._privileged else ID_MARK,
+                                     owner=None if self._privileged else (os.geteuid(), os.getegid()))
             self._runtime = runtime(cgroups=cgroups)
             try:
                 self._entrance = self._runtime.create_prepared(
@@ -271,8 +295,9 @@ class Sandbox:
         SandboxFileError: a symbolic link in the path, no space left."""
         self._enter()
         try:
+            uid, gid = self._user if self._privileged else (os.geteuid(), os.getegid())
             files.write(self._entrance.root, path, data.encode() if isinstance(data, str) else data, mode=mode,
-                        uid=self._user[0], gid=self._user[1])
+                        uid=uid, gid=gid)
         finally:
             self._leave()
 
@@ -320,7 +345,9 @@ class Sandbox:
 
     @contextmanager
     def _still(self) -> Iterator[None]:
-        """No process of the sandbox changes files meanwhile, if there is a freezer."""
+        """No process of the sandbox changes files meanwhile, if there is a freezer. Raises HostError without root."""
+        if not self._privileged:
+            raise HostError("diff, commit and fork need root")
         self._enter()
         try:
             if self.unenforced:
