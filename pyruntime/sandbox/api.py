@@ -44,6 +44,7 @@ from pyruntime.sandbox.sources import (
     source_of,
     writable_directory,
 )
+from pyruntime.system.files import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
+    from pyruntime.sandbox.network import SandboxNetwork
     from pyruntime.sandbox.pipes import Stream
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "Sandbox", "Usage",
@@ -78,20 +80,23 @@ class Sandbox:
     ``user``    uid, or uid and gid, of everything in the sandbox; without root always this program's user, who is
                 root there
     ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
+    ``network``  a network of `pocker network create`, or "default" for pocker's default one; None: no network
     ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
     ``store``, ``progress``  for an image: where it is, and what is told of a pull
 
-    Programs have no capabilities, no way to new privileges, no network, the default seccomp filter, and pid, mount, ipc
+    Programs have no capabilities, no way to new privileges, the default seccomp filter, and pid, mount, network, ipc
     and uts namespaces of their own. When this program ends, however it ends, the sandbox ends with it.
 
-    ``name``    of the sandbox and its cgroup
+    ``name``    of the sandbox and its cgroup, and in its network
+    ``addresses``  its IP addresses in a network
     ``unenforced``  the limits that this host cannot enforce; empty with cgroups
     """
 
     def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
-                 user: int | tuple[int, int] = _NOBODY, writable: bool = False, require_limits: bool = False,
-                 store: ImageStore | None = None, progress: Progress | None = None) -> None:
+                 user: int | tuple[int, int] = _NOBODY, writable: bool = False, network: str | None = None,
+                 require_limits: bool = False, store: ImageStore | None = None, progress: Progress | None = None
+                 ) -> None:
         """Raises HostError, UsageError, ImageError, StepError; after an error nothing is left."""
         self.limits = limits or Limits()
         self._privileged = os.geteuid() == 0
@@ -101,8 +106,9 @@ class Sandbox:
         self._env = dict(env or {})
         self._cwd = cwd
         self._writable = writable
+        self.addresses: tuple[str, ...] = ()
         self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
-                         "require_limits": require_limits}
+                         "network": network, "require_limits": require_limits}
         self._held = ExitStack()
         self._owner = os.getpid()
         self._idle = Condition()
@@ -117,7 +123,10 @@ class Sandbox:
         silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         source = self._source = root if isinstance(root, RootSource) else source_of(root, store, progress)
         streams = theirs.fileno(), silence, silence
+        self._network: SandboxNetwork | None = None
         try:
+            if network:
+                self._join(network)
             if self._privileged:
                 in_private_mounts(lambda: self._prepare(source, mounts, streams, require_limits=require_limits),
                                   source.namespace)
@@ -145,10 +154,19 @@ class Sandbox:
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
              env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = _NOBODY,
-             require_limits: bool = False) -> Sandbox:
+             network: str | None = None, require_limits: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
-        return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user,
+        return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
                    require_limits=require_limits)
+
+    def _join(self, network: str) -> None:
+        if not self._privileged:
+            raise HostError(f'network "{network}": networks need root; without it, a sandbox has none')
+        from pyruntime.sandbox.network import SandboxNetwork  # lazy: few sandboxes have a network
+
+        self._network = SandboxNetwork(self.name, network)
+        self._held.callback(self._network.leave)
+        self.addresses = self._network.addresses
 
     def _prepare_unprivileged(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
                               require_limits: bool) -> None:
@@ -178,6 +196,9 @@ class Sandbox:
 
     def _create(self, prepared: Prepared, scratch: str, mounts: Sequence[HostMount], streams: Sequence[int], *,
                 require_limits: bool) -> None:
+        if self._network:
+            replace(f"{scratch}/resolv.conf", self._network.resolv_conf.encode(), mode=0o644)
+            mounts = [*mounts, HostMount(f"{scratch}/resolv.conf", "/etc/resolv.conf")]
         self._prepared = prepared
         self._cwd = self._cwd or prepared.cwd or "/work"
         for cgroups in (True, False):
@@ -189,7 +210,7 @@ class Sandbox:
             try:
                 self._entrance = self._runtime.create_prepared(
                     self.name, preparation(self._runtime, document, scratch), streams=streams)
-                return
+                break
             except (HostError, StepError) as error:
                 if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}":
                     raise
@@ -197,6 +218,14 @@ class Sandbox:
                     raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave"
                                     " out require_limits") from None
                 self.unenforced = ("memory", "swap", "cpus", "pids")
+        if self._network:
+            try:
+                self._network.enter(self._entrance.pid)
+            except BaseException:
+                self._entrance.close()
+                self._runtime.delete(self.name, force=True)
+                del self._entrance
+                raise
 
     # ---- use ------------------------------------------------------------------------------------
 
