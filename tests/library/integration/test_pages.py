@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import pyruntime
 from bundles.build import busybox_rootfs
+from docs.api import ORDER, reference
 from pyruntime import Engine, ImageStore, Sandbox
 from pyruntime.images.lookup import key
 from pyruntime.images.reference import Reference
@@ -82,3 +84,8 @@ def test_the_attempts_of_the_threat_model_exist() -> None:
     named = re.findall(r"`(test_\w+)`", (TOP / "docs/threat-model.md").read_text())
     assert len(named) > 15
     assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert (TOP / "docs/api.md").read_text() == reference(), "run `python -m docs.api > docs/api.md`"
+    assert set(pyruntime.__all__) - {"__version__", "errors"} <= set(ORDER)
