@@ -27,6 +27,7 @@ from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, U
 from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox import files
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
+from pyruntime.sandbox.interpreter import Interpreter
 from pyruntime.sandbox.leftovers import PLACE, files_of, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
@@ -81,6 +82,7 @@ class Sandbox:
                 root there
     ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
     ``network``  a network of `pocker network create`, or "default" for pocker's default one; None: no network
+    ``interpreter``  a Python, as "python3", that is started at once and waits for `python`; "": none
     ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
     ``store``, ``progress``  for an image: where it is, and what is told of a pull
 
@@ -95,8 +97,8 @@ class Sandbox:
     def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
                  user: int | tuple[int, int] = _NOBODY, writable: bool = False, network: str | None = None,
-                 require_limits: bool = False, store: ImageStore | None = None, progress: Progress | None = None
-                 ) -> None:
+                 interpreter: str = "", require_limits: bool = False, store: ImageStore | None = None,
+                 progress: Progress | None = None) -> None:
         """Raises HostError, UsageError, ImageError, StepError; after an error nothing is left."""
         self.limits = limits or Limits()
         self._privileged = os.geteuid() == 0
@@ -108,7 +110,7 @@ class Sandbox:
         self._writable = writable
         self.addresses: tuple[str, ...] = ()
         self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
-                         "network": network, "require_limits": require_limits}
+                         "network": network, "interpreter": interpreter, "require_limits": require_limits}
         self._held = ExitStack()
         self._owner = os.getpid()
         self._idle = Condition()
@@ -124,6 +126,7 @@ class Sandbox:
         source = self._source = root if isinstance(root, RootSource) else source_of(root, store, progress)
         streams = theirs.fileno(), silence, silence
         self._network: SandboxNetwork | None = None
+        self._waiting: Interpreter | None = None
         try:
             if network:
                 self._join(network)
@@ -140,6 +143,20 @@ class Sandbox:
             theirs.close()
             os.close(silence)
         _living.add(self)
+        if interpreter and not self.unenforced:
+            try:
+                self._waiting = self._interpreter(interpreter)
+            except BaseException:
+                self.close()
+                raise
+
+    def _interpreter(self, program: str) -> Interpreter:
+        run = self._new_run(wait=True)
+        try:
+            return Interpreter(run, program, self._cwd)
+        except BaseException:
+            self._leave()
+            raise
 
     @property
     def alive(self) -> bool:
@@ -247,6 +264,34 @@ class Sandbox:
         done = self.run_until(-1, argv, input=input, timeout=timeout, env=env, cwd=cwd, max_output=max_output,
                               output_kills=output_kills)
         return finished(done, text=text, check=check)
+
+    def python(self, code: str, *, program: str = "", input: bytes | str | None = None, timeout: float | None = None,
+               check: bool = False, text: bool = False, max_output: int | str = OUTPUT_LIMIT,
+               output_kills: bool = False) -> Done:
+        """Run Python code. The interpreter of ``interpreter=`` executes the first one, in the 10 ms and more that its
+        start takes less; another is started for each later one. ``program``: the interpreter for these, by default
+        that of ``interpreter=``, or python3. The others are as for `run`."""
+        return finished(self.python_until(-1, code, program=program, input=input, timeout=timeout,
+                                          max_output=max_output, output_kills=output_kills), text=text, check=check)
+
+    def python_until(self, stop: int, code: str, *, program: str, input: bytes | str | None, timeout: float | None,
+                     max_output: int | str, output_kills: bool) -> Done:
+        """As `python`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
+        limit = size("max_output", max_output)
+        data = input.encode() if isinstance(input, str) else input or b""
+        with self._idle:
+            waiting, self._waiting = self._waiting, None
+        if waiting is not None and (program or not waiting.alive):
+            waiting.close()
+            self._leave()
+            waiting = None
+        interpreter = waiting or self._interpreter(program or str(self._options["interpreter"] or "python3"))
+        try:
+            return interpreter.execute(code.encode(), data, limit=limit, output_kills=output_kills, stop=stop,
+                                       seconds=self.limits.wall if timeout is None else timeout)
+        finally:
+            interpreter.close()
+            self._leave()
 
     def popen(self, argv: Sequence[str], *, stdin: Stream = DEVNULL, stdout: Stream = PIPE, stderr: Stream = PIPE,
               timeout: float | None = None, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
@@ -403,7 +448,11 @@ class Sandbox:
                 self._idle.wait_for(lambda: self._gone)
                 return
             self._closed = True
+            waiting, self._waiting = self._waiting, None
         try:
+            if waiting is not None:
+                waiting.close()
+                self._leave()
             self._control.close()   # init ends, and with it the pid namespace
             with self._idle:
                 # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
