@@ -219,6 +219,7 @@ def test_an_interpreter_that_waits() -> None:
                 box.python("raise SystemExit(4)", check=True)
         with template.sandbox() as box:
             box.run(["sh", "-c", "kill -9 $(ps ax | grep '[p]ython3' | awk '{print $1}')"])
+            _until(lambda: box._waiting is not None and not box._waiting.alive)
             assert box.python("print(1)").stdout == b"1\n", "another one is started"
         with template.sandbox(limits=Limits(memory="64m")) as box:
             assert box.python("x = bytearray(1 << 30)").reason == "oom"
