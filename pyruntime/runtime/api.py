@@ -25,7 +25,7 @@ from pyruntime.runtime.lifecycle import status as _status
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete, kill
 from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
-from pyruntime.runtime.lifecycle.start import start, start_record
+from pyruntime.runtime.lifecycle.start import start
 from pyruntime.runtime.lifecycle.store import StateDirectory, default_root, identifiers
 
 __all__ = ["ID_MARK", "Parent", "Runtime", "State"]
@@ -116,12 +116,12 @@ class Runtime:
         return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True))
 
     def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = ()) -> Entrance:
-        """Create and start a container of `prepare`, as `create` and `start` do; returns the way into it."""
+        """Create a container of `prepare`, and start it at once; returns the way into it. Raises what `create` and
+        `start` raise."""
         from pyruntime.runtime.lifecycle.preparation import Entrance  # lazy: as in run
 
         record = preparation.create(container_id, self._request("", "", 0, detached=True, streams=streams))
         try:
-            start_record(StateDirectory(self.root, container_id), record)
             return Entrance(preparation, record)
         except BaseException:
             self.delete(container_id, force=True)

@@ -284,6 +284,8 @@ class ExecLaunch(Launch):
         self._remember = remember
         self.on_pid = request.on_pid
         self._keep_connection = request.keep
+        # Without this step the process is not stopped to be reported: the caller gets its pid when it exists.
+        self._reported = any(step.op.name == "report_process" for step in plan.steps)
 
     def run(self) -> int:
         """Carry out the launch, and keep its plan if requested."""
@@ -293,6 +295,8 @@ class ExecLaunch(Launch):
 
     def started(self) -> None:
         self._close_window()   # the namespaces are joined
+        if not self._reported:
+            self.on_pid(self.init)
 
     def left_behind(self) -> list[str]:
         self._close_window()
