@@ -224,7 +224,7 @@ def test_a_child_does_not_keep_the_sandbox(rootfs: Path) -> None:
 def test_a_child_does_not_keep_the_files(rootfs: Path) -> None:
     with Sandbox.host() as ended:
         pass
-    with Sandbox(rootfs), Sandbox.host(), open("/dev/null") as used:   # the descriptors of the ended one have new owners
+    with Sandbox(rootfs), Sandbox.host(), open("/dev/null") as used:   # with descriptors of the ended one
         child = os.fork()
         if child == 0:
             assert ended and used.read() == ""
