@@ -23,6 +23,7 @@ from pyruntime import Pool, Sandbox, Template
 BWRAP = ("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
          "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
          "--tmpfs", "/tmp", "--tmpfs", "/work")
+DOCKER = "docker-py: containers.run of true, remove"
 PRINT = ("python3", "-c", "print(1)")
 
 
@@ -76,7 +77,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
             cases["bwrap python3"] = lambda: _command(*BWRAP, *PRINT)
         docker = _docker(rootfs)
         if docker:
-            cases["docker-py: containers.run of true, remove"] = lambda: docker("run")
+            cases[DOCKER] = lambda: docker("run")
             cases["docker-py: exec_run of true in a living container"] = lambda: docker("exec")
         if shutil.which("podman"):
             cases["podman run --rm --rootfs true"] = lambda: _command(
@@ -102,7 +103,18 @@ def measure(rounds: int) -> dict[str, list[float]]:
         return found
 
 
+def table(found: dict[str, list[float]]) -> str:
+    """The measurements, each beside those of the same round with bwrap and docker-py: a busy host slows all of them."""
+    beside = {title: found[name] for title, name in (("bwrap", "bwrap true"), ("docker-py", DOCKER)) if name in found}
+    lines = ["| case | median, ms | least, ms |" + "".join(f" x {title} |" for title in beside),
+             "| --- | --- | --- |" + " --- |" * len(beside)]
+    for name, samples in found.items():
+        ratios = [statistics.median(one / other for one, other in zip(samples, others, strict=True))
+                  for others in beside.values()]
+        lines.append(f"| {name} | {statistics.median(samples):.1f} | {min(samples):.1f} |"
+                     + "".join(f" {ratio:.3f} |" for ratio in ratios))
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print("| case | median, ms | least, ms |\n| --- | --- | --- |")
-    for title, samples in measure(int(sys.argv[1]) if len(sys.argv) > 1 else 30).items():
-        print(f"| {title} | {statistics.median(samples):.1f} | {min(samples):.1f} |")
+    print(table(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 30)))

@@ -208,8 +208,13 @@ class Sandbox:
         self._held.push(prepared.held)
         prepared.work = prepared.work or f"{scratch}/w"
         self._namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        self._held.callback(os.close, self._namespace)
+        self._held.callback(self._leave_namespace)
         self._create(prepared, scratch, mounts, streams, require_limits=require_limits)
+
+    def _leave_namespace(self) -> None:
+        namespace, self._namespace = self._namespace, -1
+        if namespace >= 0:
+            os.close(namespace)
 
     def _create(self, prepared: Prepared, scratch: str, mounts: Sequence[HostMount], streams: Sequence[int], *,
                 require_limits: bool) -> None:
@@ -563,9 +568,11 @@ def _counts_swap() -> bool:
 
 
 def _after_fork() -> None:
-    """In a child: the end of the parent must be the end of its sandboxes."""
+    """In a child: the end of the parent must be the end of its sandboxes, and the memory of their files free then."""
     for box in list(_living):
         box._control.close()
+        box._entrance.close()
+        box._leave_namespace()
 
 
 @atexit.register

@@ -221,6 +221,19 @@ def test_a_child_does_not_keep_the_sandbox(rootfs: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_a_child_does_not_keep_the_files(rootfs: Path) -> None:
+    with Sandbox.host() as ended:
+        pass
+    with Sandbox(rootfs), Sandbox.host(), open("/dev/null") as used:   # with descriptors of the ended one
+        child = os.fork()
+        if child == 0:
+            assert ended and used.read() == ""
+            links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+                     if os.path.lexists(f"/proc/self/fd/{fd}")]
+            os._exit(any("mnt:[" in link or "pidfd" in link for link in links))
+        assert os.waitpid(child, 0)[1] == 0
+
+
 def test_limits_of_time_and_files(rootfs: Path) -> None:
     with Sandbox(rootfs, limits=Limits(wall=0.3, files=20)) as box:
         assert box.run(["sleep", "300"]).timed_out
