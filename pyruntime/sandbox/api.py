@@ -82,6 +82,8 @@ class Sandbox:
                 root there
     ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
     ``network``  a network of `pocker network create`, or "default" for pocker's default one; None: no network
+    ``seccomp``  a filter (config-linux.md#seccomp) instead of the default one
+    ``devices``  paths of the host's devices that programs may use, as "/dev/fuse"
     ``interpreter``  a Python, as "python3", that is started at once and waits for `python`; "": none
     ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
     ``store``, ``progress``  for an image: where it is, and what is told of a pull
@@ -97,9 +99,9 @@ class Sandbox:
     def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
                  user: int | tuple[int, int] = _NOBODY, writable: bool = False, network: str | None = None,
-                 interpreter: str = "", require_limits: bool = False, store: ImageStore | None = None,
+                 seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "", require_limits: bool = False, store: ImageStore | None = None,
                  progress: Progress | None = None) -> None:
-        """Raises HostError, UsageError, ImageError, StepError; after an error nothing is left."""
+        """Raises HostError, UsageError, ConfigError, ImageError, StepError; after an error nothing is left."""
         self.limits = limits or Limits()
         self._privileged = os.geteuid() == 0
         self.name = new_name()
@@ -108,9 +110,12 @@ class Sandbox:
         self._env = dict(env or {})
         self._cwd = cwd
         self._writable = writable
+        self._seccomp = seccomp
+        self._devices = devices
         self.addresses: tuple[str, ...] = ()
         self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
-                         "network": network, "interpreter": interpreter, "require_limits": require_limits}
+                         "network": network, "seccomp": seccomp, "devices": devices, "interpreter": interpreter,
+                         "require_limits": require_limits}
         self._held = ExitStack()
         self._owner = os.getpid()
         self._idle = Condition()
@@ -171,10 +176,11 @@ class Sandbox:
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
              env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = _NOBODY,
-             network: str | None = None, require_limits: bool = False) -> Sandbox:
+             network: str | None = None, seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
+             require_limits: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
-                   require_limits=require_limits)
+                   seccomp=seccomp, devices=devices, require_limits=require_limits)
 
     def _join(self, network: str) -> None:
         if not self._privileged:
@@ -190,6 +196,8 @@ class Sandbox:
         """A process with threads cannot enter a user namespace: everything is mounted in the container's own."""
         if self._writable:
             raise HostError("writable=True needs root: without it, programs can write to /work, /tmp and /dev/shm")
+        if self._devices:
+            raise HostError(f'devices: "{self._devices[0]}": needs root, who can make device nodes')
         scratch = files_of(self.name)
         os.makedirs(scratch, 0o700)
         self._held.callback(shutil.rmtree, scratch)
@@ -226,6 +234,7 @@ class Sandbox:
         for cgroups in (True, False):
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
                                      env=self._env, writable=self._writable, swap=_counts_swap(),
+                                     seccomp=self._seccomp, devices=self._devices,
                                      cgroup="" if not cgroups else f"/{ID_MARK}" if self._privileged else ID_MARK,
                                      owner=None if self._privileged else (os.geteuid(), os.getegid()))
             self._runtime = runtime(cgroups=cgroups)

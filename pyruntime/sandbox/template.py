@@ -50,7 +50,8 @@ class Template:
     ``files``    files that are written before: absolute paths in the sandbox and contents
     ``setup_user``  who runs the commands, and owns the files; by default root, without capabilities
     ``setup_timeout``  seconds of each command; None: no limit
-    ``options``  as for Sandbox: limits, mounts, env, cwd, user, writable, network, interpreter, require_limits
+    ``options``  as for Sandbox: limits, mounts, env, cwd, user, writable, network, seccomp, devices, interpreter,
+                 require_limits
 
     What has been written anywhere but to /tmp and /dev/shm is there in each sandbox, also in /work. It takes at most
     ``limits.disk`` bytes of memory once, and each sandbox as much for its own changes. Mounts that the host gets later

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandboxed
-from pyruntime.errors import RunFailed, SandboxFileError, StateError, StepError, UsageError
+from pyruntime.errors import ConfigError, RunFailed, SandboxFileError, StateError, StepError, UsageError
 from pyruntime.sandbox.leftovers import PLACE, prune
 from tests.commands import COMMAND
 from tests.conftest import TOP
@@ -416,3 +417,24 @@ def test_each_reason_has_its_word(rootfs: Path) -> None:
         process = box.popen(["sleep", "300"])
     assert found | {process.done.reason} == {"exited", "signal", "timeout", "oom", "output", "cancelled"}
     process.close()
+
+
+def test_devices_of_the_host(rootfs: Path) -> None:
+    with Sandbox(rootfs, devices=["/dev/loop-control"], user=(1234, 55)) as box:
+        assert sh(box, "stat -c '%u:%g %a' /dev/loop-control; exec 3<>/dev/loop-control; echo open") == \
+            "1234:55 600\nopen\n"
+        assert sh(box, "ls /dev").split().count("loop-control") == 1
+    for path, problem in (("/dev/none", "No such file"), ("/etc/passwd", "not the absolute path of a device"),
+                          ("dev/null", "No such file")):
+        with pytest.raises(UsageError, match=f'devices: "{path}".*{problem}'):
+            Sandbox(rootfs, devices=[path])
+
+
+def test_another_seccomp_filter(rootfs: Path) -> None:
+    refused = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSPC}]}
+    with Sandbox(rootfs, seccomp=refused) as box:
+        assert "No space left" in str(box.run(["mkdir", "/work/x"], text=True).stderr)
+        assert sh(box, "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
+    with pytest.raises(ConfigError, match=r"linux\.seccomp\.defaultAction"):
+        Sandbox(rootfs, seccomp={"defaultAction": "SCMP_ACT_NOSUCH"})
