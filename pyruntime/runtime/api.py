@@ -237,11 +237,12 @@ class Runtime:
 
         update(self.root, container_id, resources)
 
-    def stats(self, container_id: str) -> dict[str, Any]:
-        """The statistics of the container's cgroup, as `events --stats` prints them. Raises StateError."""
+    def stats(self, container_id: str, *, parent: bool = False) -> dict[str, Any]:
+        """The statistics of the container's cgroup, as `events --stats` prints them; or of the ``parent`` of the
+        cgroup, which the containers of a pod share. Raises StateError."""
         from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
 
-        return statistics(self.root, container_id)
+        return statistics(self.root, container_id, parent=parent)
 
     def oom_kills(self, container_id: str) -> int:
         """How many processes of the container the OOM killer has killed, even if the container has stopped. 0 if
