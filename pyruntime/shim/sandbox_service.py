@@ -154,7 +154,11 @@ class SandboxService(Service):
             with init.lock:
                 self._delete_init(task, init)
             call.deleted = init
-        return self.shutdown(call)
+        self.shutdown(call)
+        # containerd leaves when it has read the answer. An answer and the end of the connection at once it takes for
+        # either: its ttrpc client chooses at random.
+        call.last *= 2
+        return {}
 
 
 def _info(task: Task, init: TaskProcess, *, ready: bool) -> str:

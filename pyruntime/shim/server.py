@@ -247,10 +247,10 @@ class ShimServer:
         service.after(call)
 
     def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None, *,
-                 last: bool = False) -> None:
+                 last: int = 0) -> None:
         status = {"code": error.code, "message": str(error)} if error else None
         task.link.send(protocol.RESPONSE, number, messages.RESPONSE.encode({"status": status, "payload": payload}),
-                       flags=int(last))
+                       flags=last)
 
     def _working(self, what: str, task: Task, job: Any) -> None:
         thread = threading.get_ident()

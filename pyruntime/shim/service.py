@@ -77,7 +77,7 @@ class Call:
         self.again = again
         self.started: TaskProcess | None = None   # by this call
         self.deleted: TaskProcess | None = None
-        self.last = False   # whether the monitor is to end when the answer is sent
+        self.last = 0   # 1 if the monitor is to end when the answer is sent, 2: when the client has left after that
 
     def expect(self) -> None:
         """Called for a repeated Create or Start, before anything else: the process is announced by it."""
@@ -599,7 +599,7 @@ class Service:
         """Shutdown: of the monitor, unless it has a container."""
         if call.task.init is None:
             self._events.flush(call.task.link, 2.0)
-            call.task.leaving = call.last = True
+            call.task.leaving, call.last = True, 1
         return {}
 
     def after(self, call: Call) -> None:
