@@ -52,7 +52,7 @@ class Pod:
         self.dns = config["dns"]
         self.host = {name for name in ("network", "pid", "ipc") if namespaces[name] == OF_NODE}
         self.hostname = "" if "network" in self.host else config["hostname"]
-        self.parent = linux["cgroup_parent"]
+        self.parent: str = linux["cgroup_parent"]
         self.netns = netns
         self.sysctls = {} if "network" in self.host else dict(_SYSCTLS)
         self.sysctls |= {pair["key"]: pair["value"] for pair in linux["sysctls"]}

@@ -11,7 +11,7 @@ import os
 import time
 
 from pyruntime.errors import HostError, StateError
-from pyruntime.shim import messages, sandbox_messages
+from pyruntime.shim import messages
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import RELEASE
 from pyruntime.shim.pod import TMPFS, Pod, created_at, mark_pod
