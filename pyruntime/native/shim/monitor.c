@@ -67,8 +67,10 @@ int monitor(const struct options *options, const char *path, int listener)
 		size_t of_streams = streams_poll(entries + 2 + of_clients, room - 2 - of_clients);
 		int patience = shorter(link_patience(), streams_patience());
 		if (quitting) {
-			end = end ? end : milliseconds() + 2000; /* for a client that does not read its answer, or stays */
-			bool done = until_clients_leave ? clients_count() == 1 : clients_flushed(); /* 1: the listener */
+			end = end ? end
+				  : milliseconds() + 2000; /* for a client that does not read its answer, or stays */
+			bool done =
+			    until_clients_leave ? clients_count() == 1 : clients_flushed(); /* 1: the listener */
 			if (done || milliseconds() > end)
 				break;
 			patience = shorter(patience, 100);
