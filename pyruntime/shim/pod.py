@@ -47,7 +47,10 @@ class Pod:
         linux = config["linux"] or sandbox_messages.LINUX.decode(b"")
         security = linux["security"] or sandbox_messages.SECURITY.decode(b"")
         namespaces = security["namespaces"] or sandbox_messages.NAMESPACES.decode(b"")
-        if namespaces["users"] and namespaces["users"]["mode"] == OF_POD:
+        if namespaces["users"] and namespaces["users"]["mode"] != OF_NODE:
+            if namespaces["users"]["mode"] != OF_POD:
+                raise UsageError(f"unsupported user namespace mode: {namespaces['users']['mode']}")
+            # The holder's root is below a directory of containerd's that only the host's root may search.
             raise UsageError('pods with a user namespace need a pause container: use sandboxer = "podsandbox"')
         self.dns = config["dns"]
         self.host = {name for name in ("network", "pid", "ipc") if namespaces[name] == OF_NODE}

@@ -162,6 +162,8 @@ def test_errors(machine: Machine) -> None:
         assert missing.value.code == 5
     with pytest.raises(ShimError, match="podsandbox"):
         pod.create(linux={"security": {"namespaces": {"users": {"mode": 0}}}})
+    with pytest.raises(ShimError, match="unsupported user namespace mode: 1"):
+        pod.create(linux={"security": {"namespaces": {"users": {"mode": 1}}}})
     with pytest.raises(ShimError, match="sysctl"):
         pod.create(linux={"sysctls": [{"key": "kernel.nosuch", "value": "1"}]})
     assert not os.path.ismount(pod.bundle / "rootfs")
