@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import NoSuchContainer, UsageError
+from pyruntime.errors import HostError, NoSuchContainer, UsageError
 from pyruntime.runtime.api import Runtime
 from pyruntime.shim import sandbox_messages
 from pyruntime.shim.sandbox_messages import OF_NODE, OF_POD
+from pyruntime.shim.task import ROOT
 from pyruntime.system.files import read, replace
 from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
@@ -114,10 +115,17 @@ def _of_host(path: str) -> bytes:
         return b""
 
 
-def join_pod(bundle: str, root: str) -> None:
+def join_pod(bundle: str, namespace: str) -> None:
     """Add the pod's files to the config.json of a container in a pod of this shim; other containers are left alone.
-    ``root``: that of the state directories of pods. Raises OSError, ConfigError."""
+    Raises HostError, ConfigError."""
     path = f"{bundle}/config.json"
+    try:
+        _join_pod(path, f"{ROOT}/{namespace}")
+    except OSError as error:
+        raise HostError(f'cannot add the files of the pod to "{path}": {error.strerror}') from None
+
+
+def _join_pod(path: str, root: str) -> None:
     text = read(path)
     if _SANDBOX.encode() not in text:
         return

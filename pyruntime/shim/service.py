@@ -12,14 +12,14 @@ import struct
 import time
 from errno import EACCES, ENOENT, ENOTDIR
 
-from pyruntime.errors import ContainerExists, HostError, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
 from pyruntime.shim.options import read_options
 from pyruntime.shim.pod import join_pod
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
-from pyruntime.shim.task import ADDED, CREATED, ROOT, STARTED, Task, TaskProcess
+from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
 from pyruntime.system import sockets
 from pyruntime.system.files import read
 from pyruntime.system.json import decode, encode
@@ -179,7 +179,7 @@ class Service:
         return options
 
     def _create(self, task: Task, init: TaskProcess, options: dict[str, Any]) -> None:
-        self._join_pod(task)
+        join_pod(task.bundle, self._namespace)
         streams, ours = self._open(task, init)
         try:
             state = task.runtime.create(
@@ -196,16 +196,9 @@ class Service:
         finally:
             _close(streams, ours)
 
-    def _join_pod(self, task: Task) -> None:
-        try:
-            join_pod(task.bundle, f"{ROOT}/{self._namespace}")
-        except OSError as error:
-            raise HostError(f'cannot add the files of the pod to "{task.bundle}/config.json": {error.strerror}'
-                            ) from None
-
     def _create_later(self, task: Task, init: TaskProcess, checkpoint: str, options: dict[str, Any]) -> None:
         """From a checkpoint, Start creates the container; until then it has no pid."""
-        self._join_pod(task)
+        join_pod(task.bundle, self._namespace)
         init.checkpoint = {"image_path": checkpoint, "criu": options["criu_path"],
                            "work_path": options["criu_work_path"] or f"{task.bundle}/criu-work"}
         init.phase = CREATED
