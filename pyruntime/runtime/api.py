@@ -237,12 +237,11 @@ class Runtime:
 
         update(self.root, container_id, resources)
 
-    def stats(self, container_id: str, *, parent: bool = False) -> dict[str, Any]:
-        """The statistics of the container's cgroup, as `events --stats` prints them; or of the ``parent`` of the
-        cgroup, which the containers of a pod share. Raises StateError."""
+    def stats(self, container_id: str) -> dict[str, Any]:
+        """The statistics of the container's cgroup, as `events --stats` prints them. Raises StateError."""
         from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
 
-        return statistics(self.root, container_id, parent=parent)
+        return statistics(self.root, container_id)
 
     def oom_kills(self, container_id: str) -> int:
         """How many processes of the container the OOM killer has killed, even if the container has stopped. 0 if
@@ -266,6 +265,13 @@ class Runtime:
         from pyruntime.runtime.lifecycle.events import OomCounter  # lazy: as in run
 
         return OomCounter(StateDirectory(self.root, container_id).read().cgroup)
+
+    def parent_stats(self, container_id: str) -> dict[str, Any]:
+        """As `stats`, of the parent of the container's cgroup, which the containers of a pod share. Raises StateError.
+        """
+        from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
+
+        return statistics(self.root, container_id, parent=True)
 
     def subgroup(self, container_id: str, name: str) -> Subgroup:
         """A sub-cgroup of the container's cgroup, for ``exec(cgroup=subgroup.where)``; `Subgroup.create` makes it.

@@ -123,7 +123,7 @@ class SandboxService(Service):
         """SandboxMetrics: of the cgroup of the pod, which is the parent of those of its containers."""
         call.init()
         try:
-            data = metrics(call.task.runtime.stats(call.task.id, parent=True), {})
+            data = metrics(call.task.runtime.parent_stats(call.task.id), {})
         except StateError as error:
             raise CallError(NOT_FOUND, f"cgroup does not exist: {error.sentence}: not found") from None
         return {"metrics": {"timestamp": messages.moment(time.time_ns()), "id": call.task.id, "data": data}}
