@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,13 @@ class Pod:
         machine.clients.append(self.client)
 
     def create(self, **fields: Any) -> None:
+        self.call("CreateSandbox", **self.described(**fields))
+
+    def described(self, **fields: Any) -> dict[str, Any]:
+        """The fields of CreateSandbox."""
         linux = {"cgroup_parent": f"/{self.machine.namespace}", **fields.pop("linux", {})}
         config = POD.encode({"hostname": "pod1", "log_directory": "/nowhere", "linux": linux, **fields})
-        self.call("CreateSandbox", bundle=str(self.bundle), options={
-            "type_url": "runtime.v1.PodSandboxConfig", "value": config})
+        return {"bundle": str(self.bundle), "options": {"type_url": "runtime.v1.PodSandboxConfig", "value": config}}
 
     def call(self, method: str, **fields: Any) -> dict[str, Any]:
         return self.client.call(method, id=self.name, **fields)
@@ -65,6 +69,10 @@ class Pod:
     def remove(self) -> None:
         self.call("ShutdownSandbox")
         assert self.name in self.machine.monitors()
+        self.gone()
+
+    def gone(self) -> None:
+        """After ShutdownSandbox, nothing is left."""
         self.client.close()   # the monitor ends with the client's connection, not before
         until(lambda: self.name not in self.machine.monitors())
         assert not os.path.ismount(self.bundle / "rootfs")
@@ -131,6 +139,20 @@ def test_a_pod_survives_its_server(machine: Machine) -> None:
     assert pod.client.answer(waiting, "WaitSandbox")["exit_status"] == 137
     pod.remove()
     assert machine.sink.of("survivor") == []
+
+
+def test_the_server_is_killed_while_pods_come_and_go(machine: Machine) -> None:
+    for number in range(12):
+        pod = Pod(machine, f"killed-{number}")
+        for method in ("CreateSandbox", "StartSandbox", "StopSandbox", "ShutdownSandbox"):
+            fields = pod.described() if method == "CreateSandbox" else {}
+            begun = pod.client.begin(method, id=pod.name, **fields)
+            time.sleep(number * 0.001)
+            machine.kill_server()
+            answer = pod.client.answer(begun, method)
+            if method == "StartSandbox":
+                assert pod.call("SandboxStatus")["pid"] == answer["pid"]
+        pod.gone()
 
 
 def test_a_running_pod_is_shut_down(machine: Machine) -> None:
