@@ -1,7 +1,7 @@
 """A pod without a pause image: the container that holds its namespaces, and the files that its containers share.
 
     BUNDLE/config.json     of the holder: native/init, which waits for the monitor's end
-    BUNDLE/pod.json        says that this is a pod: when it was created
+    BUNDLE/pod.json        says that this is a pod: when it was created, and the parent of its cgroups
     BUNDLE/rootfs          a tmpfs, the holder's root:
         hostname, hosts, resolv.conf    bound to the same names below /etc in every container
         shm                             bound to /dev/shm in every container that has the pod's IPC namespace
@@ -160,13 +160,13 @@ def is_pod(bundle: str) -> bool:
     return os.path.exists(f"{bundle}/pod.json")
 
 
-def mark_pod(bundle: str, created_at: int) -> None:
+def mark_pod(bundle: str, pod: Pod, created_at: int) -> None:
     """Make a bundle that of a pod; ``created_at``: ns since 1970. Raises OSError."""
-    replace(f"{bundle}/pod.json", encode({"created_at": created_at}).encode())
+    replace(f"{bundle}/pod.json", encode({"created_at": created_at, "cgroup_parent": pod.parent}).encode())
 
 
-def created_at(bundle: str) -> int:
-    """When the pod was created, in ns since 1970. Raises OSError."""
+def read_mark(bundle: str) -> dict[str, Any]:
+    """What `mark_pod` has written. Raises OSError."""
     values = decode(read(f"{bundle}/pod.json"), "pod.json")
     assert isinstance(values, dict)
-    return int(values["created_at"])
+    return values

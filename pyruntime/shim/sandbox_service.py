@@ -14,8 +14,8 @@ from pyruntime.errors import HostError, StateError
 from pyruntime.shim import messages
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import RELEASE
-from pyruntime.shim.pod import TMPFS, Pod, created_at, mark_pod
-from pyruntime.shim.service import NOT_FOUND, Call, CallError, Service
+from pyruntime.shim.pod import TMPFS, Pod, mark_pod, read_mark
+from pyruntime.shim.service import FAILED_PRECONDITION, NOT_FOUND, Call, CallError, Service
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams
 from pyruntime.shim.task import STARTED, Task, TaskProcess
@@ -77,7 +77,7 @@ class SandboxService(Service):
         try:
             pod.write_files(task.rootfs)
             replace(f"{task.bundle}/config.json", encode(pod.configuration(task.id)).encode())
-            mark_pod(task.bundle, time.time_ns())
+            mark_pod(task.bundle, pod, time.time_ns())
         except OSError as error:
             raise HostError(f'cannot prepare the pod in "{task.bundle}": {error.strerror}') from None
         task.pod = True
@@ -95,7 +95,7 @@ class SandboxService(Service):
     def startsandbox(self, call: Call) -> dict[str, Any]:
         """StartSandbox."""
         started = self.start(call)
-        return {**started, "created_at": messages.moment(created_at(call.task.bundle))}
+        return {**started, "created_at": messages.moment(read_mark(call.task.bundle)["created_at"])}
 
     # --- while it exists ---------------------------------------------------------------------------------------------
 
@@ -116,12 +116,15 @@ class SandboxService(Service):
         ready = init.phase == STARTED and init.end is None and not init.finished
         return {"id": task.id, "pid": init.pid if ready else 0,
                 "state": "SANDBOX_READY" if ready else "SANDBOX_NOTREADY",
-                "created_at": messages.moment(created_at(task.bundle)), "exited_at": messages.moment(init.exited_at),
+                "created_at": messages.moment(read_mark(task.bundle)["created_at"]),
+                "exited_at": messages.moment(init.exited_at),
                 "info": [{"key": "info", "value": _info(task, init, ready=ready)}] if call.values["verbose"] else []}
 
     def sandboxmetrics(self, call: Call) -> dict[str, Any]:
         """SandboxMetrics: of the cgroup of the pod, which is the parent of those of its containers."""
         call.init()
+        if not read_mark(call.task.bundle)["cgroup_parent"]:
+            raise CallError(FAILED_PRECONDITION, f"sandbox {call.task.id} has no cgroup parent")
         try:
             data = metrics(call.task.runtime.parent_stats(call.task.id), {})
         except StateError as error:

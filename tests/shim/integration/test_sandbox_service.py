@@ -194,11 +194,13 @@ def test_errors(machine: Machine) -> None:
 
 def test_the_host_s_namespaces(machine: Machine) -> None:
     pod = Pod(machine, "host")
-    pod.create(linux={"security": {"namespaces": {"network": 2, "pid": 2, "ipc": 2}}})
+    pod.create(linux={"security": {"namespaces": {"network": 2, "pid": 2, "ipc": 2}}, "cgroup_parent": ""})
     pid = pod.call("StartSandbox")["pid"]
     listed = machine.room.ok("sh", "-c", f"for n in net pid ipc uts mnt; do readlink /proc/{pid}/ns/$n /proc/1/ns/$n;"
                                          " done").split()
     same = {name.partition(":")[0]: name == other for name, other in zip(listed[::2], listed[1::2], strict=True)}
+    with pytest.raises(ShimError, match="no cgroup parent"):
+        pod.call("SandboxMetrics")
     assert same == {"net": True, "pid": True, "ipc": True, "uts": True, "mnt": False}
     pod.remove()
 
