@@ -275,6 +275,13 @@ class Runtime:
 
         return OomCounter(StateDirectory(self.root, container_id).read().cgroup)
 
+    def parent_stats(self, container_id: str) -> dict[str, Any]:
+        """As `stats`, of the parent of the container's cgroup, which the containers of a pod share. Raises StateError.
+        """
+        from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
+
+        return statistics(self.root, container_id, parent=True)
+
     def subgroup(self, container_id: str, name: str) -> Subgroup:
         """A sub-cgroup of the container's cgroup, for ``exec(cgroup=subgroup.where)``; `Subgroup.create` makes it.
         Raises NoSuchContainer."""

@@ -18,10 +18,11 @@ import traceback
 
 from pyruntime.errors import PyruntimeError, words
 from pyruntime.shim import link as protocol
-from pyruntime.shim import messages
+from pyruntime.shim import messages, sandbox_messages
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import MonitorLink, Packet, ProcessExit
-from pyruntime.shim.protobuf import Malformed
+from pyruntime.shim.protobuf import Malformed, Table
+from pyruntime.shim.sandbox_service import SandboxService
 from pyruntime.shim.service import INVALID, UNIMPLEMENTED, Call, CallError, Service, call_error
 from pyruntime.shim.task import ROOT, Task, TaskProcess
 from pyruntime.shim.workers import Workers
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from pyruntime.runtime.lifecycle.events import OomCounter
 
 # These wait for nothing: what another thread would cost is more than they do.
-_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "CloseIO"}
-SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
+_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "CloseIO", "WaitSandbox", "PingSandbox", "Platform"}
+SERVICES = {"containerd.task.v2.Task": messages.METHODS, "containerd.task.v3.Task": messages.METHODS,
+            sandbox_messages.SERVICE: sandbox_messages.METHODS}
 
 
 class Monitor:
@@ -61,6 +63,7 @@ class ShimServer:
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._publisher = Publisher(events, namespace, self._poll, self.log, self._look_again)
         self._service = Service(namespace, self._publisher, self._watch)
+        self._pods = SandboxService(namespace)
         self._workers = Workers()
         self._monitors: dict[int, Monitor] = {}      # descriptor of the link -> monitor
         self._counters: dict[int, Monitor] = {}      # descriptor of an OOM counter -> monitor
@@ -190,14 +193,14 @@ class ShimServer:
             task.parent.spawned(packet.number, packet.payload)
         elif packet.kind == protocol.CLOSED:
             with task.changed:
-                self._service.released.add(packet.number)
+                self._service_of(task).released.add(packet.number)
                 task.changed.notify_all()
         elif packet.kind == protocol.EVENT:
             self._publisher.again(task.link, packet.number, packet.payload)
         elif packet.kind == protocol.READY:
             task.parent.forget_strangers()
             task.begin()
-            if task.init and task.init.end is None:
+            if task.init and task.init.end is None and not task.pod:
                 self._workers.run(lambda: self._watch(task))
 
     def _hello(self, link: MonitorLink, packet: Packet) -> Task:
@@ -208,16 +211,19 @@ class ShimServer:
         return task
 
     def _settle_soon(self, task: Task, process: TaskProcess) -> None:
-        self._workers.run(lambda: self._working("exit", task, lambda: self._service.settle(task, process)))
+        self._workers.run(lambda: self._working("exit", task, lambda: self._service_of(task).settle(task, process)))
+
+    def _service_of(self, task: Task) -> Service:
+        return self._pods if task.pod else self._service
 
     def _request(self, monitor: Monitor, task: Task, packet: Packet) -> None:
         try:
             request = messages.REQUEST.decode(packet.payload)
-            kinds = messages.METHODS.get(request["method"])
-            if request["service"] not in SERVICES or kinds is None:
+            kinds = SERVICES.get(request["service"], {}).get(request["method"])
+            if kinds is None:
                 raise CallError(UNIMPLEMENTED, f'unknown service or method: {request["service"]}/{request["method"]}')
             call = Call(task, kinds[0].decode(request["payload"]), again=bool(packet.flags & 1))
-            if call.again and request["method"] in ("Create", "Start"):
+            if call.again and request["method"] in ("Create", "Start", "CreateSandbox", "StartSandbox"):
                 call.expect()
         except Malformed as error:
             self._respond(task, packet.number, error=CallError(INVALID, f"malformed request: {error}"))
@@ -226,33 +232,33 @@ class ShimServer:
         else:
             method = request["method"]
             if method in _AT_ONCE:
-                self._answer(method, call, packet.number)
+                self._answer(method, kinds[1], call, packet.number)
             else:
                 self._workers.run(lambda: self._working(
-                    method, task, lambda: self._answer(method, call, packet.number)))
+                    method, task, lambda: self._answer(method, kinds[1], call, packet.number)))
 
-    def _answer(self, method: str, call: Call, number: int) -> None:
+    def _answer(self, method: str, table: Table, call: Call, number: int) -> None:
         """Carry out a request. Nothing that goes wrong may leave it without an answer."""
-        table = messages.METHODS[method][1]
+        service = self._pods if method in sandbox_messages.METHODS else self._service_of(call.task)
         try:
-            if method == "Wait":
-                process = self._service.wait(call)
+            if method in ("Wait", "WaitSandbox"):
+                process = service.wait(call)
                 call.task.when_finished(process, lambda: self._respond(call.task, number, table.encode({
                     "exit_status": process.status, "exited_at": messages.moment(process.exited_at)})))
                 return
-            fields = getattr(self._service, method.lower())(call)
+            fields = getattr(service, method.lower())(call)
             self._respond(call.task, number, table.encode(fields), last=call.last)
         except Exception as error:
             if not isinstance(error, (CallError, PyruntimeError)):
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
             self._respond(call.task, number, error=call_error(error))
-        self._service.after(call)
+        service.after(call)
 
     def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None, *,
-                 last: bool = False) -> None:
+                 last: int = 0) -> None:
         status = {"code": error.code, "message": str(error)} if error else None
         task.link.send(protocol.RESPONSE, number, messages.RESPONSE.encode({"status": status, "payload": payload}),
-                       flags=int(last))
+                       flags=last)
 
     def _working(self, what: str, task: Task, job: Any) -> None:
         thread = threading.get_ident()

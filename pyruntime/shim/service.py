@@ -17,6 +17,7 @@ from pyruntime.runtime.api import Runtime
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
 from pyruntime.shim.options import read_options
+from pyruntime.shim.pod import join_pod
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
@@ -77,7 +78,7 @@ class Call:
         self.again = again
         self.started: TaskProcess | None = None   # by this call
         self.deleted: TaskProcess | None = None
-        self.last = False   # whether the monitor is to end when the answer is sent
+        self.last = 0   # 1 if the monitor is to end when the answer is sent, 2: when the client has left after that
 
     def expect(self) -> None:
         """Called for a repeated Create or Start, before anything else: the process is announced by it."""
@@ -180,6 +181,7 @@ class Service:
         return options
 
     def _create(self, task: Task, init: TaskProcess, options: dict[str, Any]) -> None:
+        join_pod(task.bundle, self._namespace)
         streams, ours = self._open(task, init)
         try:
             state = task.runtime.create(
@@ -198,6 +200,7 @@ class Service:
 
     def _create_later(self, task: Task, init: TaskProcess, checkpoint: str, options: dict[str, Any]) -> None:
         """From a checkpoint, Start creates the container; until then it has no pid."""
+        join_pod(task.bundle, self._namespace)
         init.checkpoint = {"image_path": checkpoint, "criu": options["criu_path"],
                            "work_path": options["criu_work_path"] or f"{task.bundle}/criu-work"}
         init.phase = CREATED
@@ -595,7 +598,7 @@ class Service:
         """Shutdown: of the monitor, unless it has a container."""
         if call.task.init is None:
             self._events.flush(call.task.link, 2.0)
-            call.task.leaving = call.last = True
+            call.task.leaving, call.last = True, 1
         return {}
 
     def after(self, call: Call) -> None:

@@ -105,6 +105,7 @@ class Task:
         self.root = root
         self.own_pids = True
         self.systemd = False
+        self.pod = False       # whether it holds the namespaces of a pod: sandbox_service.py
         self.monitor = 0       # pid
         self.leaving = False   # whether the monitor ends
         self.owner = (0, 0)    # of FIFOs and pipes
@@ -153,6 +154,7 @@ class Task:
             names = os.listdir(self.bundle)
         except FileNotFoundError:
             return   # the bundle is gone: there will be a Shutdown
+        self.pod = "pod.json" in names
         for name in names:
             if name != "shim.json" and not (name.startswith(("shim.exec.", "shim.deleted."))
                                             and name.endswith(".json")):

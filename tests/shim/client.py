@@ -50,6 +50,8 @@ class ShimError(Exception):
 class Client:
     """One connection; ``call`` waits for the answer, ``begin`` does not."""
 
+    methods = messages.METHODS
+
     def __init__(self, path: str, service: str = "containerd.task.v2.Task") -> None:
         self.connection = socket.socket(socket.AF_UNIX)
         self.connection.settimeout(PATIENCE)
@@ -60,7 +62,7 @@ class Client:
 
     def begin(self, method: str, **fields: Any) -> int:
         self.stream += 2
-        known = messages.METHODS.get(method)
+        known = self.methods.get(method)
         request = messages.REQUEST.encode({"service": self.service, "method": method,
                                            "payload": known[0].encode(fields) if known else b""})
         self.connection.sendall(FRAME.pack(len(request), self.stream, 1, 0) + request)
@@ -74,7 +76,7 @@ class Client:
         response = messages.RESPONSE.decode(self._answers.pop(stream))
         if response["status"]:
             raise ShimError(response["status"]["code"], response["status"]["message"])
-        return messages.METHODS[method][1].decode(response["payload"])
+        return self.methods[method][1].decode(response["payload"])
 
     def call(self, method: str, **fields: Any) -> dict[str, Any]:
         return self.answer(self.begin(method, **fields), method)

@@ -147,7 +147,7 @@ static bool take_frames(struct client *client)
 		if (in->used - at < FRAME + length)
 			break;
 		if (in->data[at + 8] == TYPE_QUIT)
-			quit();
+			quit(false);
 		/* Other types belong to streams, which no method here has. */
 		if (request && !take_request(client, stream, in->data + at + FRAME, length))
 			return false;

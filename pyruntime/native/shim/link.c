@@ -227,8 +227,8 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 		break;
 	case RESPONSE:
 		answer(head->number, payload, head->length);
-		if (head->flags & 1)
-			quit();
+		if (head->flags)
+			quit(head->flags & 2);
 		break;
 	case FORGET:
 		forget_exit(head->number);

@@ -60,7 +60,8 @@ enum kind {
 			    (uint16_t), and the words of the command line, each with a NUL */
 	OPEN = 'o',      /* as HOLD, for a FIFO that we open ourselves; flags 1: for reading; payload: the key, and the
 			    path with a NUL; number: that of the answer, SPAWNED with 1 or a negative errno */
-	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response; flags 1: end after it */
+	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response; flags 1: end after it; 2: end once the
+			    clients have left after it */
 	FORGET = 'f',    /* number: the exit to forget */
 	BIND = 'b',      /* number: an exit; payload: the key of its process (uint64_t): a server has dealt with it */
 	CONFIRMED = 'd', /* number: the event, which containerd has */
@@ -132,7 +133,7 @@ void tell_events(void);
 
 int monitor(const struct options *options, const char *path, int listener);
 long long milliseconds(void);
-void quit(void);
+void quit(bool patiently); /* once the answers are sent; patiently: once the clients have left */
 
 /* parameters.c: read standard input of `start`; returns what is wrong, or NULL */
 const char *read_parameters(struct options *options);
