@@ -99,7 +99,8 @@ class Sandbox:
     def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
                  user: int | tuple[int, int] = _NOBODY, writable: bool = False, network: str | None = None,
-                 seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "", require_limits: bool = False, store: ImageStore | None = None,
+                 seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "",
+                 require_limits: bool = False, store: ImageStore | None = None,
                  progress: Progress | None = None) -> None:
         """Raises HostError, UsageError, ConfigError, ImageError, StepError; after an error nothing is left."""
         self.limits = limits or Limits()

@@ -39,9 +39,9 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
                   user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
                   seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
                   owner: tuple[int, int] | None = None) -> dict[str, Any]:
-    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``: the
-    filter; None: the default one. ``devices``: paths of the host. ``owner``: the user and the group that are root in
-    its user namespace; None: it has none. Raises UsageError."""
+    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``:
+    the filter; None: the default one. ``devices``: paths of the host. ``owner``: the user and the group that are root
+    in its user namespace; None: it has none. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
