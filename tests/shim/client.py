@@ -127,12 +127,13 @@ class EventSink:
 
 
 class Machine:
-    """A room in which shims are started, with one namespace. ``shim`` is the program: ours, or containerd's own."""
+    """A room in which shims are started, with one namespace, which is also the name of the cgroup. ``shim`` is the
+    program: ours, or containerd's own; ``suffix`` tells two rooms apart."""
 
-    def __init__(self, path: Path, shim: str = SHIM) -> None:
+    def __init__(self, path: Path, shim: str = SHIM, suffix: str = "") -> None:
         self.path = path
         self.shim = shim
-        self.namespace = f"shim-tests-{os.getpid()}"
+        self.namespace = f"shim-tests-{os.getpid()}{suffix}"
         self.room = Room(path, [self.namespace], str(Path(PYRUNTIME).parent))
         self.sink = EventSink(path / "events")
         self.clients: list[Client] = []

@@ -62,10 +62,6 @@ class Host:
         self.proc_mounts = proc_mounts
         self.rootless = (euid != 0 or user_namespace) if rootless is None else rootless
 
-    def facts(self) -> tuple[Any, ...]:
-        """What a plan of `exec` depends on, to be compared: everything but the cgroups."""
-        return tuple(getattr(self, name) for name in self.__slots__ if name not in ("cgroup", "systemd"))
-
 
 CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 

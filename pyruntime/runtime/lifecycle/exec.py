@@ -41,13 +41,15 @@ if TYPE_CHECKING:
 
 class ExecPlans:
     """The last plans of a process that lives long: a program that is executed again and again in a container, such as a
-    probe, is compiled once. Safe for several threads."""
+    probe, is compiled once. What exec has to know of the host is what this process may do, and that is read once.
+    Safe for several threads."""
 
     SIZE = 64
 
     def __init__(self) -> None:
         self._configs: dict[tuple[Any, ...], Config] = {}
         self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._hosts: dict[bool | None, Host] = {}
 
     def config(self, container: StateDirectory, record: StateRecord, request: ExecRequest) -> Config:
         """The configuration of a request whose process is given as text."""
@@ -62,9 +64,12 @@ class ExecPlans:
         return found
 
     def plan(self, container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest) -> Plan:
-        """Its plan, for the host as it is now."""
-        host, foreign = _host(request), _foreign_namespaces(record.pid)
-        key = container.directory, record.pid, record.started, request.process, foreign, host.facts()
+        """Its plan."""
+        host = self._hosts.get(request.rootless)
+        if host is None:
+            host = self._hosts[request.rootless] = _host(request)
+        foreign = _foreign_namespaces(record.pid)   # init may have changed them
+        key = container.directory, record.pid, record.started, request.process, foreign, request.rootless
         found = self._plans.get(key)
         if found is None:
             found = self._plans[key] = exec_plan(container, record, config, request, host, foreign)

