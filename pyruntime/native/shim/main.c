@@ -108,6 +108,14 @@ static int bind_socket(const char *path, bool *alive)
 	return -1;
 }
 
+/* `path`: our socket, which nobody will serve; NULL: another monitor's. */
+static int give_up(const char *path, const char *what, const char *about)
+{
+	if (path)
+		unlink(path);
+	return complain(what, about);
+}
+
 static int start(struct options *options)
 {
 	char path[108], address[128];
@@ -127,19 +135,16 @@ static int start(struct options *options)
 	int listener = bind_socket(path, &alive);
 	if (listener < 0 && !alive)
 		return complain(path, strerror(errno));
-	if (!alive && *options->cgroup && !enter_cgroup(options->cgroup)) {
-		int error = errno;
-		unlink(path);
-		return complain(options->cgroup, strerror(error));
-	}
+	if (!alive && *options->cgroup && !enter_cgroup(options->cgroup))
+		return give_up(path, options->cgroup, strerror(errno));
 	if (!join(address, sizeof address, (const char *[]){"unix://", path, NULL}) ||
 	    !write_file_at(options->bundle, "address", address))
-		return complain(options->bundle, "cannot write the file address");
+		return give_up(alive ? NULL : path, options->bundle, "cannot write the file address");
 	if (!alive) {
 		adjust_oom_score(); /* before the fork: our parent is containerd */
 		pid_t pid = fork();
 		if (pid < 0)
-			return complain("fork", strerror(errno));
+			return give_up(path, "fork", strerror(errno));
 		if (!pid) {
 			int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 			for (int fd = 0; fd < 3; fd++) /* containerd reads our output until nobody has it open */
