@@ -423,16 +423,14 @@ class Service:
             return _deleted(before)
         process = call.process()
         with process.lock:
+            if task.processes.get(process.exec_id) is not process:   # another Delete was faster
+                raise CallError(NOT_FOUND, f"process does not exist {process.exec_id}")
             if process.pid and process.end is None and not process.finished and process.phase != CREATED:
                 raise CallError(FAILED_PRECONDITION, f"cannot delete a {_status(task, process)} process")
             if not process.exec_id:
                 self._delete_init(task, process)
-                call.deleted = process
-                return _deleted(process)
-        if process.pid and not process.finished:
-            self._await_end(task, process)
-        self._release(task, process)
-        task.delete(process)
+            else:
+                self._delete_exec(task, process)
         call.deleted = process
         return _deleted(process)
 
@@ -440,7 +438,7 @@ class Service:
         task.runtime.delete(task.id, force=True)   # kills an init that waits for Start
         if init.pid:
             self._await_end(task, init)
-        for process in [process for process in task.processes.values() if process.exec_id]:
+        for process in [process for process in list(task.processes.values()) if process.exec_id]:
             self._release(task, process)
             task.drop(process)
         self._release(task, init)
@@ -449,6 +447,12 @@ class Service:
                              exited_at=messages.moment(init.exited_at))
         task.unmark()
         task.delete(init)
+
+    def _delete_exec(self, task: Task, process: TaskProcess) -> None:
+        if process.pid and not process.finished:
+            self._await_end(task, process)
+        self._release(task, process)
+        task.delete(process)
 
     def _await_end(self, task: Task, process: TaskProcess) -> None:
         """Its exit is announced before it is deleted."""
@@ -503,7 +507,7 @@ class Service:
         pids = list(task.runtime.pids(task.id))
         if init.end is None and init.pid not in pids:   # a container without cgroups
             pids.insert(0, init.pid)
-        execs = {process.pid: process.exec_id for process in task.processes.values()
+        execs = {process.pid: process.exec_id for process in list(task.processes.values())
                  if process.exec_id and process.end is None}
         return {"processes": [{"pid": pid, "info": {
             "type_url": "containerd.runc.v1.ProcessDetails",
