@@ -127,6 +127,7 @@ class Service:
             init = task.processes[""] = TaskProcess(
                 task.bundle, terminal=values["terminal"], stdin=values["stdin"], stdout=values["stdout"],
                 stderr=values["stderr"], **({"key": known.key} if known else {}))
+            init.expected = True
         with init.lock:
             try:
                 options = self._options(task, values["options"])
@@ -141,14 +142,9 @@ class Service:
                     self._create(task, init, options)
             except BaseException as error:
                 try:
-                    self._let_go(task, init)
-                    self._remove(task)
+                    self._undo(task, init)
                 except PyruntimeError as second:
                     error.add_note(str(second))
-                else:
-                    task.unmark()   # otherwise for the `delete` program
-                end_loggers(init.loggers, patience=0)
-                task.drop(init)
                 raise _failed("create", error) from None
             self._announce(task, init, values)
             self._expected(call, init)
@@ -250,6 +246,16 @@ class Service:
             os.close(master)
         if process.size:
             self._resize(task, process, *process.size)
+
+    def _undo(self, task: Task, init: TaskProcess) -> None:
+        """Leave nothing of a Create that failed. Raises PyruntimeError: the rest is for the `delete` program."""
+        try:
+            self._let_go(task, init)
+            self._remove(task)
+            task.unmark()
+        finally:
+            end_loggers(init.loggers, patience=0)
+            task.drop(init)
 
     def _remove(self, task: Task) -> None:
         """Remove what is left of a container whose creation failed."""
@@ -591,6 +597,11 @@ class Service:
 
     def shutdown(self, call: Call) -> dict[str, Any]:
         """Shutdown: of the monitor, unless it has a container."""
+        init = call.task.init
+        if init and init.phase == ADDED and not init.expected:
+            # The server was killed during Create, which nobody repeats: containerd has ended, too.
+            with init.lock:
+                self._undo(call.task, init)
         if call.task.init is None:
             self._events.flush(call.task.link, 2.0)
             call.task.leaving = call.last = True
