@@ -22,7 +22,7 @@ from pyruntime.shim import messages
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import MonitorLink, Packet, ProcessExit
 from pyruntime.shim.protobuf import Malformed
-from pyruntime.shim.service import INVALID, UNIMPLEMENTED, Call, CallError, Service, call_error
+from pyruntime.shim.service import UNIMPLEMENTED, Call, CallError, Service, call_error
 from pyruntime.shim.task import ROOT, Task, TaskProcess
 from pyruntime.shim.workers import Workers
 from pyruntime.system.files import forget
@@ -211,10 +211,8 @@ class ShimServer:
             call = Call(task, kinds[0].decode(request["payload"]), again=bool(packet.flags & 1))
             if call.again and request["method"] in ("Create", "Start"):
                 call.expect()
-        except Malformed as error:
-            self._respond(task, packet.number, error=CallError(INVALID, f"malformed request: {error}"))
-        except CallError as error:
-            self._respond(task, packet.number, error=error)
+        except (Malformed, CallError) as error:
+            self._respond(task, packet.number, error=call_error(error))
         else:
             method = request["method"]
             if method in _AT_ONCE:
@@ -235,7 +233,7 @@ class ShimServer:
             fields = getattr(self._service, method.lower())(call)
             self._respond(call.task, number, table.encode(fields), last=call.last)
         except Exception as error:
-            if not isinstance(error, (CallError, PyruntimeError)):
+            if not isinstance(error, (CallError, PyruntimeError, Malformed)):
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
             self._respond(call.task, number, error=call_error(error))
         self._service.after(call)

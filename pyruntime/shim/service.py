@@ -16,6 +16,7 @@ from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, S
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
 from pyruntime.shim.options import read_options
+from pyruntime.shim.protobuf import Malformed
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
@@ -42,6 +43,7 @@ _DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's o
 _MOMENT = 0.05      # seconds in which a process reads a request, or executes its program, ordinarily
 _PATIENCE = 10.0    # seconds for the same, at most
 _LAST_EXECS = 10.0  # seconds for the processes of `exec` to end after init
+_SIGNALS = 64
 _STUB_NAME = b"pyruntime:init\n"   # of a process that has not executed its program: native/stub/stub.c
 _ORPHANED = 250     # its exit status when the server ended before that: native/stub/stub.h
 _IDS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
@@ -64,7 +66,9 @@ def call_error(error: Exception) -> CallError:
         for libc in _SPELLED:
             text = text.replace(libc, libc.lower())
         return CallError(next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN), text)
-    return CallError(UNKNOWN, f"{type(error).__name__}: {error!r}")
+    if isinstance(error, Malformed):
+        return CallError(INVALID, f"malformed request: {error}")
+    return CallError(UNKNOWN, f"{type(error).__name__}: {error}")
 
 
 class Call:
@@ -485,6 +489,8 @@ class Service:
     def kill(self, call: Call) -> dict[str, Any]:
         """Kill: send a signal to a process, or to all of the container."""
         task, process, number = call.task, call.process(), call.values["signal"]
+        if number > _SIGNALS:
+            raise CallError(INVALID, f"cannot send signal {number}: Linux has {_SIGNALS}")
         if call.again and process.end is not None:
             return {}   # perhaps of the signal that another server has sent
         if process.end is not None and not call.values["all"]:
