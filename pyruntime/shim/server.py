@@ -117,10 +117,15 @@ class ShimServer:
         self._stopping = True
 
     def _finish(self) -> None:
-        """After SIGTERM: let the work in progress end; the monitors then start another server."""
+        """After SIGTERM: let the work in progress end, which may wait for what a monitor sends; the monitors then start
+        another server."""
+        for other in (self._listener, self._wake):
+            self._poll.unregister(other)
         deadline = time.monotonic() + 10
         while self._at_work and time.monotonic() < deadline:
-            time.sleep(0.01)
+            for fd, _ in self._poll.poll(0.01):
+                if fd in self._monitors:
+                    self._read(self._monitors[fd])
 
     def _leave(self) -> bool:
         """Nobody needs the server. A monitor that connects at this moment sees the end of the connection, and starts
@@ -175,7 +180,8 @@ class ShimServer:
         if task is None:
             raise ValueError("a packet before HELLO")
         if packet.kind == protocol.REQUEST:
-            self._request(monitor, task, packet)
+            if not self._stopping:   # otherwise it is repeated to the next server
+                self._request(monitor, task, packet)
         elif packet.kind == protocol.EXITED:
             task.parent.exited(ProcessExit(packet.payload))
         elif packet.kind == protocol.SPAWNED:
