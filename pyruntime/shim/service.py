@@ -330,7 +330,7 @@ class Service:
         if process.phase == STARTED and call.again:
             self._let_start(task, process)
             return {"pid": process.pid}
-        if process.phase != ADDED or process.finished:
+        if process.phase != ADDED or (process.finished and not call.again):   # again: to say again why it failed
             raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, process)} process")
         if init.end is not None:
             raise CallError(FAILED_PRECONDITION, f"container {task.id} init process is not running")
@@ -341,6 +341,7 @@ class Service:
                 self._let_go(task, process)
                 end_loggers(process.loggers, patience=0)
                 task.finish(process, 255, time.time_ns())
+                task.save(process)
                 raise _failed("exec", error) from None
         self._events.publish(task.link, "/tasks/exec-started", container_id=task.id, exec_id=process.exec_id,
                              pid=process.pid)

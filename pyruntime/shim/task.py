@@ -70,7 +70,7 @@ class TaskProcess:
         self.size: tuple[int, int] | None = None   # of a terminal that does not exist yet: rows and columns
         self.end: ProcessExit | None = None
         self.expected = False
-        self.finished = False
+        self.finished = self.exited_at != 0   # in a file: of a process that could not be started
         self.waiters: list[Callable[[], None]] = []
 
     @property

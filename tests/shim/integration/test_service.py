@@ -99,6 +99,22 @@ def test_exec(machine: Machine) -> None:
         "exit", "delete"])
 
 
+def test_the_next_server_knows_that_a_process_failed(machine: Machine) -> None:
+    container = Container(machine, "known", "sleep", "100")
+    container.create()
+    container.call("Start")
+    container.exec("e", "nosuch")
+    with pytest.raises(ShimError):
+        container.call("Start", exec_id="e")
+    waited = container.call("Wait", exec_id="e")
+    machine.kill_server()
+    assert container.call("State", exec_id="e")["status"] == 3
+    assert container.call("Wait", exec_id="e") == waited
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
 def test_errors_have_the_codes_that_containerd_knows(machine: Machine) -> None:
     container = Container(machine, "codes", "sleep", "100")
     for method in ("State", "Start", "Kill", "Pids", "Stats", "Delete", "Wait"):
