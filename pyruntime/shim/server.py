@@ -130,11 +130,13 @@ class ShimServer:
     def _leave(self) -> bool:
         """Nobody needs the server. A monitor that connects at this moment sees the end of the connection, and starts
         another server."""
-        with Lock(f"{self._path}.lock"):
+        lock = f"{self._path}.lock"
+        with Lock(lock):
             self._accept()
             if self._monitors:
                 return False
             forget(self._path)
+            forget(lock)   # a monitor that waits for it takes another one
             return True
 
     def _accept(self) -> None:

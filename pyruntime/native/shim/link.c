@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,19 +97,34 @@ static bool start_server(int listener)
 	return pid > 0 && status == 0;
 }
 
+/* The lock of those who start or end a server; -1 with errno. A server that ends removes the file. */
+static int take_lock(void)
+{
+	char path[128];
+	if (!join(path, sizeof path, (const char *[]){server_path, ".lock", NULL}))
+		return -1;
+	for (;;) {
+		struct stat ours, there;
+		int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (lock < 0)
+			return -1;
+		while (flock(lock, LOCK_EX) && errno == EINTR)
+			;
+		if (!fstat(lock, &ours) && !stat(path, &there) && ours.st_dev == there.st_dev &&
+		    ours.st_ino == there.st_ino)
+			return lock;
+		close(lock);
+	}
+}
+
 static int find_or_start(void)
 {
 	int fd = connect_to(server_path);
 	if (fd >= 0)
 		return fd;
-	char path[128];
-	if (!join(path, sizeof path, (const char *[]){server_path, ".lock", NULL}))
-		return -1;
-	int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int lock = take_lock();
 	if (lock < 0)
 		return -1;
-	while (flock(lock, LOCK_EX) && errno == EINTR)
-		;
 	fd = connect_to(server_path); /* another monitor may have been faster */
 	if (fd < 0) {
 		unlink(server_path);

@@ -93,6 +93,9 @@ def test_the_directory_of_sockets(machine: Machine) -> None:
 def test_whose_server(machine: Machine, option: str, choice: str, servers: int) -> None:
     """One for the namespace, for each pod, or for each container; it ends soon after the last one."""
     machine.kill_server()
+    sockets = Path(machine.room.seen("/run/containerd/s"))
+    machine.room.ok("mkdir", "-p", "/run/containerd/s")
+    before = set(sockets.iterdir())
     options = toml(f'{option} = "{choice}"\n')
     containers = []
     for name, pod in (("a", "one"), ("b", "one"), ("c", "two")):
@@ -106,6 +109,7 @@ def test_whose_server(machine: Machine, option: str, choice: str, servers: int) 
         lived(container, options)
     if choice != "namespace":
         until(lambda: machine.servers() == [])
+        assert set(sockets.iterdir()) == before   # no lock either
 
 
 def test_an_unknown_server(machine: Machine) -> None:
