@@ -201,7 +201,7 @@ class ShimServer:
                 self._workers.run(lambda: self._watch(task))
 
     def _hello(self, link: MonitorLink, packet: Packet) -> Task:
-        task_id, _namespace, bundle, _address = packet.payload.decode().split("\0")[:4]
+        task_id, bundle = packet.payload.decode().split("\0")[:2]
         task = Task(task_id, bundle, link, f"{ROOT}/{self._namespace}", self._settle_soon)
         task.monitor = packet.number
         task.load()

@@ -158,7 +158,7 @@ static void link_down(void)
 
 static void connect_link(void)
 {
-	char hello[8192];
+	char hello[HELLO_LARGEST + 2];
 	heard = false;
 	link_fd = find_or_start();
 	if (link_fd < 0) {
@@ -167,16 +167,9 @@ static void connect_link(void)
 		return;
 	}
 	fcntl(link_fd, F_SETFL, fcntl(link_fd, F_GETFL) | O_NONBLOCK);
-	const char *const texts[] = {options->id, options->namespace, options->bundle, options->address};
-	size_t length = 0;
-	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-		size_t size = strlen(texts[i]) + 1;
-		if (length + size > sizeof hello)
-			_exit(1); /* main has checked it */
-		memcpy(hello + length, texts[i], size);
-		length += size;
-	}
-	link_send(HELLO, 0, (uint64_t)getpid(), hello, length);
+	/* `start` has checked that there is room. */
+	const char *end = stpcpy(stpcpy(hello, options->id) + 1, options->bundle) + 1;
+	link_send(HELLO, 0, (uint64_t)getpid(), hello, (size_t)(end - hello));
 	tell_exits();
 	tell_events();
 	repeat_requests();

@@ -21,12 +21,13 @@ static int complain(const char *what, const char *about)
 /* Go's syntax: -x v, -x=v and --x v are the same. */
 static const char *read_flags(char **argv, struct options *options)
 {
+	const char *unused; /* events go to containerd's socket */
 	const struct {
 		const char *name;
 		const char **value;
 	} flags[] = {{"namespace", &options->namespace},
 		     {"address", &options->address},
-		     {"publish-binary", &options->publisher},
+		     {"publish-binary", &unused},
 		     {"id", &options->id},
 		     {"bundle", &options->bundle}};
 	while (*++argv && **argv == '-') {
@@ -45,7 +46,7 @@ static const char *read_flags(char **argv, struct options *options)
 		if (!strcmp(word, "v") || !strcmp(word, "version") || !strcmp(word, "info"))
 			return word;
 		if (!strcmp(word, "debug"))
-			options->debug = found = true;
+			found = true;
 		if (!found)
 			return NULL;
 	}
@@ -120,9 +121,8 @@ static int start(struct options *options)
 {
 	char path[108], address[128];
 	bool alive = false;
-	if (strlen(options->id) + strlen(options->namespace) + strlen(options->bundle) + strlen(options->address) >
-	    8000)
-		return complain("the ID, the namespace and the paths", "too long");
+	if (strlen(options->id) + strlen(options->bundle) > HELLO_LARGEST)
+		return complain("the ID and the bundle's path", "too long");
 	const char *wrong = read_parameters(options);
 	if (wrong)
 		return complain("the request on standard input", wrong);
@@ -267,8 +267,7 @@ static int delete (struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = {
-	    .namespace = "", .address = "", .publisher = "", .id = "", .sockets = "/run/containerd/s"};
+	struct options options = {.namespace = "", .address = "", .id = "", .sockets = "/run/containerd/s"};
 	char directory[4096];
 	(void)argc;
 	const char *action = read_flags(argv, &options);

@@ -13,8 +13,7 @@
 #include <stdint.h>
 
 struct options {
-	const char *namespace, *address, *publisher, *id, *bundle;
-	bool debug;
+	const char *namespace, *address, *id, *bundle;
 	/* parameters.c */
 	char sockets[44];  /* directory: containerd allows for 42 bytes */
 	char cgroup[1024]; /* of the monitor; "": as containerd's */
@@ -48,7 +47,7 @@ struct head {
 
 enum kind {
 	/* monitor to server */
-	HELLO = 'H',   /* number: our pid; payload: id, namespace, bundle, containerd's address, each with a NUL */
+	HELLO = 'H',   /* number: our pid; payload: id and bundle, each with a NUL */
 	EXITED = 'X',  /* a struct exit */
 	EVENT = 'E',   /* number: its sequence; an event that is not confirmed yet. Server to monitor: keep it */
 	READY = 'R',   /* the end of what a new server is told */
@@ -72,6 +71,8 @@ enum kind {
 	RELEASE = 'r', /* number: key; close everything that is held, once the terminal's output is copied; flags 1: at
 			  once, and without an answer */
 };
+
+#define HELLO_LARGEST 8000 /* characters in the ID and the bundle's path */
 
 void link_begin(const struct options *options, const char *server);
 void link_send(enum kind kind, uint16_t flags, uint64_t number, const void *data, size_t length);
