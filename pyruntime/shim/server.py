@@ -165,7 +165,7 @@ class ShimServer:
         connection = monitor.link.connection
         self._poll.unregister(connection)
         del self._monitors[connection.fileno()]
-        connection.close()
+        monitor.link.close()
         self._forget_oom(monitor)
         if monitor.task:
             monitor.task.parent.lost()
