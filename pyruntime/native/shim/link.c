@@ -46,8 +46,7 @@ void link_wanted(void)
 		due = 0;
 }
 
-/* --- finding a server ------------------------------------------------------------------------------------------------
- */
+/* --- finding a server ------------------------------------------------------------------------------------ */
 
 static void become_server(int listener)
 {
@@ -184,8 +183,7 @@ int link_patience(void)
 	return left > 0 ? (int)left : 0;
 }
 
-/* --- packets ---------------------------------------------------------------------------------------------------------
- */
+/* --- packets --------------------------------------------------------------------------------------------- */
 
 /* The server has ended. What it has sent before is still read: the end of the stream comes last. */
 static void break_link(void)

@@ -71,8 +71,7 @@ static bool write_file_at(const char *directory, const char *name, const char *t
 	return !close(fd) && whole;
 }
 
-/* --- start -----------------------------------------------------------------------------------------------------------
- */
+/* --- start ----------------------------------------------------------------------------------------------- */
 
 /* Less likely to be killed for memory than what it monitors, as with containerd's own shim. */
 static void adjust_oom_score(void)
@@ -161,8 +160,7 @@ static int start(struct options *options)
 									: complain("standard output", strerror(errno));
 }
 
-/* --- delete ----------------------------------------------------------------------------------------------------------
- */
+/* --- delete ---------------------------------------------------------------------------------------------- */
 
 static size_t put_head(unsigned char *out, int field, int wire_type, uint64_t number)
 {

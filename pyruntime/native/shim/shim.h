@@ -1,7 +1,6 @@
 /* containerd-shim-pyruntime-v2: the command that containerd runs, and the monitor of each container.
  *
- *     containerd ──ttrpc──▶ monitor (this program, one for each container) ──link──▶ server (Python, one for a
- * namespace)
+ *     containerd ──ttrpc──▶ monitor (this program, one for each container) ──link──▶ server (Python, of a namespace)
  *
  * The monitor decides nothing. It is the parent of the container's processes and holds what must survive a server that
  * is killed: containerd's connections and its requests that are not answered yet, the exits of the processes, events
@@ -21,8 +20,7 @@ struct options {
 	bool own_server, of_pod;
 };
 
-/* --- bytes that wait to be sent, or to be complete -----------------------------------------------------------------
- */
+/* --- bytes that wait to be sent, or to be complete ------------------------------------------------------- */
 
 struct buffer {
 	unsigned char *data;
@@ -34,8 +32,9 @@ void buffer_take(struct buffer *buffer, size_t length);                  /* remo
 void buffer_free(struct buffer *buffer);
 int buffer_send(struct buffer *buffer, int fd); /* what can be sent now; -1: the connection is broken */
 
-/* --- the link to the server ------------------------------------------------------------------------------------------
- * pyruntime/shim/link.py has the same. A packet is this head and its payload, in the byte order of the host; its
+/* --- the link to the server ------------------------------------------------------------------------------ */
+
+/* pyruntime/shim/link.py has the same. A packet is this head and its payload, in the byte order of the host; its
  * descriptors are sent with its first byte. */
 
 struct head {
@@ -82,7 +81,7 @@ int link_patience(void); /* milliseconds until the next attempt to connect; -1: 
 bool link_up(void);
 void link_wanted(void); /* a request has come: connect now */
 
-/* --- containerd's side: ttrpc ------------------------------------------------------------------------------------- */
+/* --- containerd's side: ttrpc ---------------------------------------------------------------------------- */
 
 #define TYPE_QUIT 'q' /* not of ttrpc: the type of the frame by which `delete` ends a monitor that is left over */
 
@@ -95,8 +94,7 @@ void refuse_requests(const char *why); /* answer all requests with "unavailable"
 void repeat_requests(void);            /* send the requests that are not answered to a new server */
 bool clients_flushed(void);
 
-/* --- processes
- * -------------------------------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------------------------------------- */
 
 struct exit {
 	uint64_t serial, key; /* key: of the server's process, 0 until BIND */
@@ -110,8 +108,7 @@ void bind_exit(uint64_t serial, uint64_t key);
 bool has_exited(uint64_t key);
 void tell_exits(void);
 
-/* --- streams
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- streams --------------------------------------------------------------------------------------------- */
 
 void hold(uint64_t key, bool input, int fd);
 void terminal_add(uint64_t key, int master, int out, int in);
@@ -124,8 +121,7 @@ void streams_turn(const struct pollfd *entries, size_t count);
 size_t streams_count(void);
 int streams_patience(void);
 
-/* --- the rest
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- the rest -------------------------------------------------------------------------------------------- */
 
 void keep_event(uint64_t number, const void *data, size_t length);
 void drop_event(uint64_t number);
