@@ -60,7 +60,7 @@ def _docker(rootfs: Path) -> Callable[[str], None] | None:
 def measure(rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each case, in the order of the rounds."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as place, Sandbox.host() as living, \
-            Pool(Template(), 2) as pool:
+            Pool(Template(interpreter="python3"), 2) as pool:
         rootfs = Path(place, "rootfs")
         busybox_rootfs(rootfs)
         cases: dict[str, Callable[[], object]] = {
@@ -69,6 +69,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
             "new sandbox, python3, gone (host)": lambda: _new(None, *PRINT),
             "run true in a living sandbox": lambda: living.run(["true"], check=True),
             "run true from a warm pool": lambda: pool.run(["true"], check=True),
+            "Python code from a warm pool": lambda: pool.python("print(1)", check=True),
         }
         if shutil.which("bwrap"):
             cases["bwrap true"] = lambda: _command(*BWRAP, "true")

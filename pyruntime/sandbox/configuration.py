@@ -33,9 +33,10 @@ _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sand
 
 
 def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
-                  user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool
-                  ) -> dict[str, Any]:
-    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups."""
+                  user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
+                  owner: tuple[int, int] | None = None) -> dict[str, Any]:
+    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``owner``: the
+    user and the group that are root in its user namespace; None: it has none."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -50,10 +51,13 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     document["root"] = {"path": prepared.rootfs, "readonly": not writable}
     document["hostname"] = "sandbox"
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
-    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable)
+    # In a user namespace, what is mounted below a directory cannot be left out (mount_namespaces(7)).
+    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable, recursive=bool(owner))
                            for mount in (*prepared.mounts, *mounts)]
-    document["mounts"] += [_bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target,
-                                 writable=True) for name, target, _ in WRITABLE]
+    document["mounts"] += [
+        _tmpfs(target, mode, limits.bytes_of_disk()) if owner else
+        _bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target, writable=True)
+        for name, target, mode in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
     linux["seccomp"] = profile(())
@@ -62,7 +66,19 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
         linux["cgroupsPath"] = cgroup
     else:
         del linux["resources"]
+    if owner:
+        linux["namespaces"].append({"type": "user"})
+        for name, host in zip(("uidMappings", "gidMappings"), owner, strict=True):
+            linux[name] = [{"containerID": 0, "hostID": host, "size": 1}]
+        for mount in document["mounts"]:
+            if mount["type"] == "devpts":   # its group has no number in the user namespace
+                mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
     return document
+
+
+def _tmpfs(target: str, mode: int, size: int) -> dict[str, Any]:
+    return {"destination": target, "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "nodev", f"mode={mode:o}", f"size={size}", f"nr_inodes={max(size >> 12, 1024)}"]}
 
 
 def preparation(engine: Runtime, document: dict[str, Any], scratch: str) -> Preparation:
@@ -80,6 +96,7 @@ def preparation(engine: Runtime, document: dict[str, Any], scratch: str) -> Prep
         return found
 
 
-def _bind(source: str, target: str, *, writable: bool) -> dict[str, Any]:
+def _bind(source: str, target: str, *, writable: bool, recursive: bool = False) -> dict[str, Any]:
+    r = "r" * recursive
     return {"destination": target, "type": "bind", "source": source,
-            "options": ["bind", "nosuid", "nodev", "rw" if writable else "ro"]}
+            "options": [f"{r}bind", f"{r}nosuid", f"{r}nodev", f"{r}rw" if writable else f"{r}ro"]}

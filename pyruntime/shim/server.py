@@ -57,15 +57,15 @@ class ShimServer:
         self._path = path
         self._listener = listener
         self._namespace = namespace
-        self._publisher = Publisher(events, namespace, self.log)
+        self._poll = select.epoll()
+        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._publisher = Publisher(events, namespace, self._poll, self.log, self._look_again)
         self._service = Service(namespace, self._publisher, self._watch)
         self._workers = Workers()
-        self._poll = select.epoll()
         self._monitors: dict[int, Monitor] = {}      # descriptor of the link -> monitor
         self._counters: dict[int, Monitor] = {}      # descriptor of an OOM counter -> monitor
         self._at_work: dict[int, tuple[str, str, float]] = {}   # thread -> method, task, since when
         self._stopping = False
-        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def log(self, text: str) -> None:
         """Write a line to containerd's log: through the FIFO of any bundle; containerd reads it as long as the task
@@ -99,19 +99,32 @@ class ShimServer:
         self._poll.register(self._listener, select.EPOLLIN)
         self._poll.register(self._wake, select.EPOLLIN)
         while not self._stopping:
-            ready = self._poll.poll(-1 if self._monitors else self._idle)
-            if not ready and self._leave():
+            patience = self._publisher.patience() if self._monitors else self._idle
+            ready = self._poll.poll(patience)
+            if not ready and not self._monitors and self._leave():
                 return
             for fd, _ in ready:
                 if fd == self._listener.fileno():
                     self._accept()
                 elif fd == self._wake:
                     os.read(self._wake, 4096)
-                elif fd in self._monitors:
-                    self._read(self._monitors[fd])
-                elif fd in self._counters:
-                    self._count(self._counters[fd])
+                else:
+                    self._receive(fd)
+            self._publisher.turn()
         self._finish()
+
+    def _receive(self, fd: int) -> None:
+        """What the work in progress may wait for."""
+        if fd in self._monitors:
+            self._read(self._monitors[fd])
+        elif fd == self._publisher.fileno():
+            self._publisher.read()
+        elif fd in self._counters:
+            self._count(self._counters[fd])
+
+    def _look_again(self) -> None:
+        """Called by any thread: let the loop ask for the publisher's patience."""
+        os.write(self._waker, b"w")
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
@@ -124,8 +137,8 @@ class ShimServer:
         deadline = time.monotonic() + 10
         while self._at_work and time.monotonic() < deadline:
             for fd, _ in self._poll.poll(0.01):
-                if fd in self._monitors:
-                    self._read(self._monitors[fd])
+                self._receive(fd)
+            self._publisher.turn()
 
     def _leave(self) -> bool:
         """Nobody needs the server. A monitor that connects at this moment sees the end of the connection, and starts

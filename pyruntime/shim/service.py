@@ -13,6 +13,7 @@ import time
 from errno import EACCES, ENOENT, ENOTDIR
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.runtime.api import Runtime
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
 from pyruntime.shim.options import read_options
@@ -113,6 +114,7 @@ class Service:
         self._namespace = namespace
         self._events = publisher
         self._watch = watch
+        self._plans = Runtime.plans()
         self.released: set[int] = set()   # keys of processes whose streams the monitor has closed
 
     # --- create ------------------------------------------------------------------------------------------------------
@@ -376,6 +378,7 @@ class Service:
         try:
             task.runtime.exec(task.id, process=process.spec.encode(), detach=True, console=ours[1] if ours else None,
                               streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid,
+                              plans=self._plans,
                               keep=lambda fd: task.link.send(HOLD, process.connection, fds=[fd]))
         finally:
             _close(streams, ours)
@@ -473,8 +476,11 @@ class Service:
 
     def _release(self, task: Task, process: TaskProcess) -> None:
         """Close the streams; what a terminal has written is copied before."""
-        task.link.send(RELEASE, process.key)
-        task.await_released(process.key, self.released, _DRAINED)
+        if process.terminal:
+            task.link.send(RELEASE, process.key)
+            task.await_released(process.key, self.released, _DRAINED)
+        else:
+            task.link.send(RELEASE, process.key, flags=1)
         end_loggers(process.loggers)
 
     # --- while it runs -----------------------------------------------------------------------------------------------

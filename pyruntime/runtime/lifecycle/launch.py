@@ -234,8 +234,10 @@ class Launch:
 
     def _spawn(self) -> None:
         # First what may fail for a reason of the caller's: nothing is open yet.
-        injected = self._fault.for_stub(self.plan.steps)
-        self.encoded = encode(self.plan.steps, injected) if injected or not self.plan.encoded else self.plan.encoded
+        if injected := self._fault.for_stub(self.plan.steps):
+            self.encoded = encode(self.plan.steps, injected)
+        else:
+            self.encoded = self.plan.encoded = self.plan.encoded or encode(self.plan.steps)
         ours, theirs = channel.pair()
         self._control = ours
         image = self.parent.program(program)

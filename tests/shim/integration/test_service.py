@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -113,6 +114,26 @@ def test_the_next_server_knows_that_a_process_failed(machine: Machine) -> None:
     container.call("Kill", signal=9)
     container.call("Wait")
     container.remove()
+
+
+def test_the_same_program_again(machine: Machine) -> None:
+    """The server keeps plans: each process gets its own streams, in its own container."""
+    for life in range(2):   # the second container has the same ID and another init
+        container = Container(machine, "again", "sh", "-c", f"echo life {life} >/dev/shm/life; sleep 100")
+        container.create()
+        container.call("Start")
+        for number in range(3):
+            out = container.exec(f"same-{number}", "sh", "-c", "until cat /dev/shm/life; do :; done; exit 3")
+            other = container.exec(f"other-{number}", "sh", "-c", f"exit {number}")
+            for name, status in (("same", 3), ("other", number)):
+                container.call("Start", exec_id=f"{name}-{number}")
+                assert container.call("Wait", exec_id=f"{name}-{number}")["exit_status"] == status
+                container.call("Delete", exec_id=f"{name}-{number}")
+            assert (out.all(), other.all()) == (f"life {life}\n".encode(), b"")
+        container.call("Kill", signal=9)
+        container.call("Wait")
+        container.remove()
+        shutil.rmtree(container.bundle)
 
 
 def test_errors_have_the_codes_that_containerd_knows(machine: Machine) -> None:
