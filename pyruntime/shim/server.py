@@ -64,6 +64,7 @@ class ShimServer:
         self._workers = Workers()
         self._monitors: dict[int, Monitor] = {}      # descriptor of the link -> monitor
         self._counters: dict[int, Monitor] = {}      # descriptor of an OOM counter -> monitor
+        self._watching = threading.Lock()            # of their making and closing
         self._at_work: dict[int, tuple[str, str, float]] = {}   # thread -> method, task, since when
         self._stopping = False
 
@@ -279,16 +280,19 @@ class ShimServer:
 
     def _watch(self, task: Task) -> None:
         monitor = next((monitor for monitor in list(self._monitors.values()) if monitor.task is task), None)
-        if monitor is None or monitor.oom is not None:
+        if monitor is None:
             return
-        try:
-            counter = task.runtime.oom_counter(task.id)
-        except (PyruntimeError, OSError):
-            return   # no container is left, or nothing counts
-        if counter.fds:
-            monitor.oom = counter
-            self._counters[counter.fds[0]] = monitor
-            self._poll.register(counter.fds[0], counter.event | select.EPOLLET)
+        with self._watching:
+            if monitor.oom or monitor.link.broken:
+                return
+            try:
+                counter = task.runtime.oom_counter(task.id)
+            except (PyruntimeError, OSError):
+                return   # no container is left, or nothing counts
+            if counter.fds:
+                monitor.oom = counter
+                self._counters[counter.fds[0]] = monitor
+                self._poll.register(counter.fds[0], counter.event | select.EPOLLET)
 
     def _count(self, monitor: Monitor) -> None:
         if monitor.oom is None or monitor.task is None:
@@ -300,11 +304,12 @@ class ShimServer:
             self._forget_oom(monitor)
 
     def _forget_oom(self, monitor: Monitor) -> None:
-        counter, monitor.oom = monitor.oom, None
-        if counter:
-            del self._counters[counter.fds[0]]
-            self._poll.unregister(counter.fds[0])
-            counter.close()
+        with self._watching:
+            counter, monitor.oom = monitor.oom, None
+            if counter:
+                del self._counters[counter.fds[0]]
+                self._poll.unregister(counter.fds[0])
+                counter.close()
 
     # --- for people --------------------------------------------------------------------------------------------------
 
