@@ -23,7 +23,7 @@ from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import MonitorLink, Packet, ProcessExit
 from pyruntime.shim.protobuf import Malformed, Table
 from pyruntime.shim.sandbox_service import SandboxService
-from pyruntime.shim.service import INVALID, UNIMPLEMENTED, Call, CallError, Service, call_error
+from pyruntime.shim.service import UNIMPLEMENTED, Call, CallError, Service, call_error
 from pyruntime.shim.task import ROOT, Task, TaskProcess
 from pyruntime.shim.workers import Workers
 from pyruntime.system.files import forget
@@ -67,6 +67,7 @@ class ShimServer:
         self._workers = Workers()
         self._monitors: dict[int, Monitor] = {}      # descriptor of the link -> monitor
         self._counters: dict[int, Monitor] = {}      # descriptor of an OOM counter -> monitor
+        self._watching = threading.Lock()            # of their making and closing
         self._at_work: dict[int, tuple[str, str, float]] = {}   # thread -> method, task, since when
         self._stopping = False
 
@@ -111,14 +112,19 @@ class ShimServer:
                     self._accept()
                 elif fd == self._wake:
                     os.read(self._wake, 4096)
-                elif fd in self._monitors:
-                    self._read(self._monitors[fd])
-                elif fd == self._publisher.fileno():
-                    self._publisher.read()
-                elif fd in self._counters:
-                    self._count(self._counters[fd])
+                else:
+                    self._receive(fd)
             self._publisher.turn()
         self._finish()
+
+    def _receive(self, fd: int) -> None:
+        """What the work in progress may wait for."""
+        if fd in self._monitors:
+            self._read(self._monitors[fd])
+        elif fd == self._publisher.fileno():
+            self._publisher.read()
+        elif fd in self._counters:
+            self._count(self._counters[fd])
 
     def _look_again(self) -> None:
         """Called by any thread: let the loop ask for the publisher's patience."""
@@ -128,19 +134,26 @@ class ShimServer:
         self._stopping = True
 
     def _finish(self) -> None:
-        """After SIGTERM: let the work in progress end; the monitors then start another server."""
+        """After SIGTERM: let the work in progress end, which may wait for what a monitor sends; the monitors then start
+        another server."""
+        for other in (self._listener, self._wake):
+            self._poll.unregister(other)
         deadline = time.monotonic() + 10
         while self._at_work and time.monotonic() < deadline:
-            time.sleep(0.01)
+            for fd, _ in self._poll.poll(0.01):
+                self._receive(fd)
+            self._publisher.turn()
 
     def _leave(self) -> bool:
         """Nobody needs the server. A monitor that connects at this moment sees the end of the connection, and starts
         another server."""
-        with Lock(f"{self._path}.lock"):
+        lock = f"{self._path}.lock"
+        with Lock(lock):
             self._accept()
             if self._monitors:
                 return False
             forget(self._path)
+            forget(lock)   # a monitor that waits for it takes another one
             return True
 
     def _accept(self) -> None:
@@ -169,7 +182,7 @@ class ShimServer:
         connection = monitor.link.connection
         self._poll.unregister(connection)
         del self._monitors[connection.fileno()]
-        connection.close()
+        monitor.link.close()
         self._forget_oom(monitor)
         if monitor.task:
             monitor.task.parent.lost()
@@ -186,7 +199,8 @@ class ShimServer:
         if task is None:
             raise ValueError("a packet before HELLO")
         if packet.kind == protocol.REQUEST:
-            self._request(monitor, task, packet)
+            if not self._stopping:   # otherwise it is repeated to the next server
+                self._request(monitor, task, packet)
         elif packet.kind == protocol.EXITED:
             task.parent.exited(ProcessExit(packet.payload))
         elif packet.kind == protocol.SPAWNED:
@@ -204,7 +218,7 @@ class ShimServer:
                 self._workers.run(lambda: self._watch(task))
 
     def _hello(self, link: MonitorLink, packet: Packet) -> Task:
-        task_id, _namespace, bundle, _address = packet.payload.decode().split("\0")[:4]
+        task_id, bundle = packet.payload.decode().split("\0")[:2]
         task = Task(task_id, bundle, link, f"{ROOT}/{self._namespace}", self._settle_soon)
         task.monitor = packet.number
         task.load()
@@ -225,10 +239,8 @@ class ShimServer:
             call = Call(task, kinds[0].decode(request["payload"]), again=bool(packet.flags & 1))
             if call.again and request["method"] in ("Create", "Start", "CreateSandbox", "StartSandbox"):
                 call.expect()
-        except Malformed as error:
-            self._respond(task, packet.number, error=CallError(INVALID, f"malformed request: {error}"))
-        except CallError as error:
-            self._respond(task, packet.number, error=error)
+        except (Malformed, CallError) as error:
+            self._respond(task, packet.number, error=call_error(error))
         else:
             method = request["method"]
             if method in _AT_ONCE:
@@ -249,7 +261,7 @@ class ShimServer:
             fields = getattr(service, method.lower())(call)
             self._respond(call.task, number, table.encode(fields), last=call.last)
         except Exception as error:
-            if not isinstance(error, (CallError, PyruntimeError)):
+            if not isinstance(error, (CallError, PyruntimeError, Malformed)):
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
             self._respond(call.task, number, error=call_error(error))
         service.after(call)
@@ -274,16 +286,19 @@ class ShimServer:
 
     def _watch(self, task: Task) -> None:
         monitor = next((monitor for monitor in list(self._monitors.values()) if monitor.task is task), None)
-        if monitor is None or monitor.oom is not None:
+        if monitor is None:
             return
-        try:
-            counter = task.runtime.oom_counter(task.id)
-        except (PyruntimeError, OSError):
-            return   # no container is left, or nothing counts
-        if counter.fds:
-            monitor.oom = counter
-            self._counters[counter.fds[0]] = monitor
-            self._poll.register(counter.fds[0], counter.event | select.EPOLLET)
+        with self._watching:
+            if monitor.oom or monitor.link.broken:
+                return
+            try:
+                counter = task.runtime.oom_counter(task.id)
+            except (PyruntimeError, OSError):
+                return   # no container is left, or nothing counts
+            if counter.fds:
+                monitor.oom = counter
+                self._counters[counter.fds[0]] = monitor
+                self._poll.register(counter.fds[0], counter.event | select.EPOLLET)
 
     def _count(self, monitor: Monitor) -> None:
         if monitor.oom is None or monitor.task is None:
@@ -295,11 +310,12 @@ class ShimServer:
             self._forget_oom(monitor)
 
     def _forget_oom(self, monitor: Monitor) -> None:
-        counter, monitor.oom = monitor.oom, None
-        if counter:
-            del self._counters[counter.fds[0]]
-            self._poll.unregister(counter.fds[0])
-            counter.close()
+        with self._watching:
+            counter, monitor.oom = monitor.oom, None
+            if counter:
+                del self._counters[counter.fds[0]]
+                self._poll.unregister(counter.fds[0])
+                counter.close()
 
     # --- for people --------------------------------------------------------------------------------------------------
 

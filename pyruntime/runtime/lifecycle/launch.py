@@ -341,9 +341,12 @@ class Launch:
             if pid:
                 try:
                     os.kill(pid, SIGKILL)
+                except ProcessLookupError:   # its parent is another process, which has waited for it and knows the exit
+                    self.debug(f"process {pid} has exited by itself")
+                try:
                     self.parent.wait(pid)
-                except (ProcessLookupError, ChildProcessError):
-                    continue   # the process exited by itself
+                except ChildProcessError:
+                    continue   # that parent has ended, too
         had_init = self.init
         self.stub = self.init = 0   # their pids may be reused
         if had_init:

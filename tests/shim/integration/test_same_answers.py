@@ -108,7 +108,7 @@ class Recorded:
         self.facts.append(sorted(sink.of(name)))   # containerd's shim may send `exit` after `delete`
         with contextlib.suppress(ConnectionResetError):   # containerd's may end before it answers
             self.container.client.call("Shutdown", id=name)
-        self.facts.append(os.path.ismount(self.container.bundle / "rootfs"))
+        self.facts.append(self.machine.mounts(self.container.bundle))
         os.close(self._log)
         return self.facts
 
