@@ -90,6 +90,7 @@ generate:  ## regenerate the C headers of plans, config/_shape.py and the golden
 	$(PY) -m pyruntime.shim.features > $(NATIVE)/shim/features.h
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
+	$(PY) -m docs.api > docs/api.md
 
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo

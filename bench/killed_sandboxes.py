@@ -50,6 +50,7 @@ def remains(pid: int, seen: list[str]) -> Counter[str]:
     found["cgroups"] = sum(1 for hierarchy in discover().all()
                            for _ in Path(hierarchy.mountpoint).glob(f"sandbox-{pid}-*"))
     found["mounts"] = sum(PLACE in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    own = Path("/proc/self/cgroup").read_text()
     for place in Path("/proc").glob("[0-9]*"):
         try:
             words = (place / "cmdline").read_bytes()
@@ -61,7 +62,8 @@ def remains(pid: int, seen: list[str]) -> Counter[str]:
             continue   # a kernel thread, or ended: process 1 has not reaped it yet
         if "sandbox-" in groups and f"sandbox-{pid}-" not in groups:
             continue   # of another program
-        if words == b"sleep\x0098765\x00" or f"sandbox-{pid}-" in groups or session == pid or INIT.encode() in words:
+        orphan = INIT.encode() in words and groups == own
+        if words == b"sleep\x0098765\x00" or f"sandbox-{pid}-" in groups or session == pid or orphan:
             found["processes"] += 1
             seen.append(f"{place.name} {words!r} {groups.split()[0]}")
     return +found

@@ -23,6 +23,7 @@ from pyruntime import Pool, Sandbox, Template
 BWRAP = ("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
          "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
          "--tmpfs", "/tmp", "--tmpfs", "/work")
+DOCKER = "docker-py: containers.run of true, remove"
 PRINT = ("python3", "-c", "print(1)")
 
 
@@ -60,7 +61,7 @@ def _docker(rootfs: Path) -> Callable[[str], None] | None:
 def measure(rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each case, in the order of the rounds."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as place, Sandbox.host() as living, \
-            Pool(Template(), 2) as pool:
+            Pool(Template(interpreter="python3"), 2) as pool:
         rootfs = Path(place, "rootfs")
         busybox_rootfs(rootfs)
         cases: dict[str, Callable[[], object]] = {
@@ -69,13 +70,14 @@ def measure(rounds: int) -> dict[str, list[float]]:
             "new sandbox, python3, gone (host)": lambda: _new(None, *PRINT),
             "run true in a living sandbox": lambda: living.run(["true"], check=True),
             "run true from a warm pool": lambda: pool.run(["true"], check=True),
+            "Python code from a warm pool": lambda: pool.python("print(1)", check=True),
         }
         if shutil.which("bwrap"):
             cases["bwrap true"] = lambda: _command(*BWRAP, "true")
             cases["bwrap python3"] = lambda: _command(*BWRAP, *PRINT)
         docker = _docker(rootfs)
         if docker:
-            cases["docker-py: containers.run of true, remove"] = lambda: docker("run")
+            cases[DOCKER] = lambda: docker("run")
             cases["docker-py: exec_run of true in a living container"] = lambda: docker("exec")
         if shutil.which("podman"):
             cases["podman run --rm --rootfs true"] = lambda: _command(
@@ -101,7 +103,18 @@ def measure(rounds: int) -> dict[str, list[float]]:
         return found
 
 
+def table(found: dict[str, list[float]]) -> str:
+    """The measurements, each beside those of the same round with bwrap and docker-py: a busy host slows all of them."""
+    beside = {title: found[name] for title, name in (("bwrap", "bwrap true"), ("docker-py", DOCKER)) if name in found}
+    lines = ["| case | median, ms | least, ms |" + "".join(f" x {title} |" for title in beside),
+             "| --- | --- | --- |" + " --- |" * len(beside)]
+    for name, samples in found.items():
+        ratios = [statistics.median(one / other for one, other in zip(samples, others, strict=True))
+                  for others in beside.values()]
+        lines.append(f"| {name} | {statistics.median(samples):.1f} | {min(samples):.1f} |"
+                     + "".join(f" {ratio:.3f} |" for ratio in ratios))
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print("| case | median, ms | least, ms |\n| --- | --- | --- |")
-    for title, samples in measure(int(sys.argv[1]) if len(sys.argv) > 1 else 30).items():
-        print(f"| {title} | {statistics.median(samples):.1f} | {min(samples):.1f} |")
+    print(table(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 30)))

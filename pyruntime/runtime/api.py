@@ -25,7 +25,7 @@ from pyruntime.runtime.lifecycle import status as _status
 from pyruntime.runtime.lifecycle.create import Request, create
 from pyruntime.runtime.lifecycle.delete import delete, kill
 from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
-from pyruntime.runtime.lifecycle.start import start, start_record
+from pyruntime.runtime.lifecycle.start import start
 from pyruntime.runtime.lifecycle.store import StateDirectory, default_root, identifiers
 
 __all__ = ["ID_MARK", "Parent", "Runtime", "State"]
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.runtime.compiler.compile import Plan
     from pyruntime.runtime.lifecycle.events import OomCounter
+    from pyruntime.runtime.lifecycle.exec import ExecPlans
     from pyruntime.runtime.lifecycle.preparation import Entrance, Preparation
 
 
@@ -115,12 +116,12 @@ class Runtime:
         return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True))
 
     def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = ()) -> Entrance:
-        """Create and start a container of `prepare`, as `create` and `start` do; returns the way into it."""
+        """Create a container of `prepare`, and start it at once; returns the way into it. Raises what `create` and
+        `start` raise."""
         from pyruntime.runtime.lifecycle.preparation import Entrance  # lazy: as in run
 
         record = preparation.create(container_id, self._request("", "", 0, detached=True, streams=streams))
         try:
-            start_record(StateDirectory(self.root, container_id), record)
             return Entrance(preparation, record)
         except BaseException:
             self.delete(container_id, force=True)
@@ -149,7 +150,7 @@ class Runtime:
              detach: bool = False, ignore_paused: bool = False, console_socket: str = "", pid_file: str = "",
              preserve_fds: int = 0, stdin: bool = True, console: socket | None = None, streams: Sequence[int] = (),
              parent: Parent = THIS_PROCESS, on_pid: Callable[[int], None] = lambda pid: None,
-             keep: Callable[[int], None] = lambda fd: None) -> int:
+             keep: Callable[[int], None] = lambda fd: None, plans: ExecPlans | None = None) -> int:
         """Run a command in a created or running container, and return its exit status, 128 + N when signal N killed it.
         With ``detach``, return the pid: the process is a child of this process, which has to wait for it.
 
@@ -157,8 +158,9 @@ class Runtime:
         ``gids`` are added to the container's supplementary groups, ``groups`` replaces them. Alternatively ``process``
         is a whole process object (config.md#process), or its JSON text. ``console``, ``streams`` and ``parent`` are as
         for `create`; ``on_pid`` is called with the pid before the command is executed, then ``keep`` as for `start`.
-        Signals are forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and the third
-        SIGINT or SIGTERM raises Interrupted.
+        ``plans`` keeps the plans of earlier calls, with ``process`` as text and without preserved descriptors, PID file
+        and cgroup. Signals are forwarded if the main thread waits; without ``stdin`` the terminal gets no input, and
+        the third SIGINT or SIGTERM raises Interrupted.
         Raises StateError, UsageError, ConfigError, HostError, StepError; after an error nothing of the process is left.
         """
         from pyruntime.runtime.lifecycle.exec import ExecRequest, execute  # lazy: as in run
@@ -170,7 +172,7 @@ class Runtime:
             args, process=process or "", cgroup=cgroup, detached=detach, ignore_paused=ignore_paused,
             console_socket=console_socket, pid_file=pid_file, preserve_fds=preserve_fds, rootless=self.rootless,
             stdin=stdin, console=console, streams=streams, parent=parent, on_pid=on_pid, keep=keep,
-            warn=self.warn, **options))
+            plans=plans, warn=self.warn, **options))
 
     def checkpoint(self, container_id: str, image_path: str | os.PathLike[str], *, leave_running: bool = False,
                    **options: Any) -> None:
@@ -237,6 +239,13 @@ class Runtime:
 
         update(self.root, container_id, resources)
 
+    @staticmethod
+    def plans() -> ExecPlans:
+        """A place for the plans of `exec`, for a process that lives long."""
+        from pyruntime.runtime.lifecycle.exec import ExecPlans  # lazy: as in run
+
+        return ExecPlans()
+
     def stats(self, container_id: str) -> dict[str, Any]:
         """The statistics of the container's cgroup, as `events --stats` prints them. Raises StateError."""
         from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
@@ -265,6 +274,13 @@ class Runtime:
         from pyruntime.runtime.lifecycle.events import OomCounter  # lazy: as in run
 
         return OomCounter(StateDirectory(self.root, container_id).read().cgroup)
+
+    def parent_stats(self, container_id: str) -> dict[str, Any]:
+        """As `stats`, of the parent of the container's cgroup, which the containers of a pod share. Raises StateError.
+        """
+        from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
+
+        return statistics(self.root, container_id, parent=True)
 
     def subgroup(self, container_id: str, name: str) -> Subgroup:
         """A sub-cgroup of the container's cgroup, for ``exec(cgroup=subgroup.where)``; `Subgroup.create` makes it.

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace as replace_fields
@@ -27,7 +28,8 @@ from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, U
 from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox import files
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
-from pyruntime.sandbox.leftovers import PLACE, new_name, prune, runtime
+from pyruntime.sandbox.interpreter import Interpreter
+from pyruntime.sandbox.leftovers import PLACE, files_of, new_name, prune, runtime
 from pyruntime.sandbox.limits import Limits, size
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
 from pyruntime.sandbox.private_mounts import bounded_files, in_private_mounts
@@ -39,10 +41,12 @@ from pyruntime.sandbox.sources import (
     ForkSource,
     HostMount,
     HostSource,
+    Prepared,
     RootSource,
     source_of,
     writable_directory,
 )
+from pyruntime.system.files import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
+    from pyruntime.sandbox.network import SandboxNetwork
     from pyruntime.sandbox.pipes import Stream
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "Sandbox", "Usage",
@@ -59,6 +64,7 @@ __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputSt
 
 _NOBODY = 65534
 _REFUSED = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
+_ROOT = (0, 0)
 OUTPUT_LIMIT = "1m"
 READ_LIMIT = "64m"
 _living: WeakSet[Sandbox] = WeakSet()
@@ -75,33 +81,44 @@ class Sandbox:
     ``mounts``  files and directories of the host, read-only unless said otherwise
     ``env``     variables, in addition to the image's
     ``cwd``     the working directory of runs; by default the image's, or /work
-    ``user``    uid, or uid and gid, of everything in the sandbox
+    ``user``    uid, or uid and gid, of everything in the sandbox; without root always this program's user, who is
+                root there
     ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
+    ``network``  a network of `pocker network create`, or "default" for pocker's default one; None: no network
+    ``seccomp``  a filter (config-linux.md#seccomp) instead of the default one
+    ``devices``  paths of the host's devices that programs may use, as "/dev/fuse"
+    ``interpreter``  a Python, as "python3", that is started at once and waits for `python`; "": none
     ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
     ``store``, ``progress``  for an image: where it is, and what is told of a pull
 
-    Programs have no capabilities, no way to new privileges, no network, the default seccomp filter, and pid, mount, ipc
+    Programs have no capabilities, no way to new privileges, the default seccomp filter, and pid, mount, network, ipc
     and uts namespaces of their own. When this program ends, however it ends, the sandbox ends with it.
 
-    ``name``    of the sandbox and its cgroup
+    ``name``    of the sandbox and its cgroup, and in its network
+    ``addresses``  its IP addresses in a network
     ``unenforced``  the limits that this host cannot enforce; empty with cgroups
     """
 
     def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
-                 user: int | tuple[int, int] = _NOBODY, writable: bool = False, require_limits: bool = False,
-                 store: ImageStore | None = None, progress: Progress | None = None) -> None:
-        """Raises HostError without root, UsageError, ImageError, StepError; after an error nothing is left."""
-        if os.geteuid() != 0:
-            raise HostError("a sandbox needs root so far: its mounts and cgroups are made without a user namespace")
+                 user: int | tuple[int, int] = _NOBODY, writable: bool = False, network: str | None = None,
+                 seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "",
+                 require_limits: bool = False, store: ImageStore | None = None,
+                 progress: Progress | None = None) -> None:
+        """Raises HostError, UsageError, ConfigError, ImageError, StepError; after an error nothing is left."""
         self.limits = limits or Limits()
+        self._privileged = os.geteuid() == 0
         self.name = new_name()
         self.unenforced: tuple[str, ...] = ()
-        self._user = (user, user) if isinstance(user, int) else user
+        self._user = _ROOT if not self._privileged else (user, user) if isinstance(user, int) else user
         self._env = dict(env or {})
         self._cwd = cwd
         self._writable = writable
+        self._seccomp = seccomp
+        self._devices = devices
+        self.addresses: tuple[str, ...] = ()
         self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
+                         "network": network, "seccomp": seccomp, "devices": devices, "interpreter": interpreter,
                          "require_limits": require_limits}
         self._held = ExitStack()
         self._owner = os.getpid()
@@ -118,9 +135,17 @@ class Sandbox:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         _controls.add(self._control)
         silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        streams = theirs.fileno(), silence, silence
+        self._network: SandboxNetwork | None = None
+        self._waiting: Interpreter | None = None
         try:
-            in_private_mounts(lambda: self._create(source, mounts, (theirs.fileno(), silence, silence),
-                                                   require_limits=require_limits), source.namespace)
+            if network:
+                self._join(network)
+            if self._privileged:
+                in_private_mounts(lambda: self._prepare(source, mounts, streams, require_limits=require_limits),
+                                  source.namespace)
+            else:
+                self._prepare_unprivileged(source, mounts, streams, require_limits=require_limits)
         except BaseException:
             self._control.close()
             self._held.close()
@@ -129,6 +154,20 @@ class Sandbox:
             theirs.close()
             os.close(silence)
         _living.add(self)
+        if interpreter and not self.unenforced:
+            try:
+                self._waiting = self._interpreter(interpreter)
+            except BaseException:
+                self.close()
+                raise
+
+    def _interpreter(self, program: str) -> Interpreter:
+        run = self._new_run(wait=True)
+        try:
+            return Interpreter(run, program, self._cwd)
+        except BaseException:
+            self._leave()
+            raise
 
     @property
     def alive(self) -> bool:
@@ -143,13 +182,37 @@ class Sandbox:
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
              env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = _NOBODY,
+             network: str | None = None, seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
              require_limits: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
-        return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user,
-                   require_limits=require_limits)
+        return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
+                   seccomp=seccomp, devices=devices, require_limits=require_limits)
 
-    def _create(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
-                require_limits: bool) -> None:
+    def _join(self, network: str) -> None:
+        if not self._privileged:
+            raise HostError(f'network "{network}": networks need root; without it, a sandbox has none')
+        from pyruntime.sandbox.network import SandboxNetwork  # lazy: few sandboxes have a network
+
+        self._network = SandboxNetwork(self.name, network)
+        self._held.callback(self._network.leave)
+        self.addresses = self._network.addresses
+
+    def _prepare_unprivileged(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                              require_limits: bool) -> None:
+        """A process with threads cannot enter a user namespace: everything is mounted in the container's own."""
+        if self._writable:
+            raise HostError("writable=True needs root: without it, programs can write to /work, /tmp and /dev/shm")
+        if self._devices:
+            raise HostError(f'devices: "{self._devices[0]}": needs root, who can make device nodes')
+        scratch = files_of(self.name)
+        os.makedirs(scratch, 0o700)
+        self._held.callback(shutil.rmtree, scratch)
+        prepared = source.prepare_unprivileged(scratch)
+        self._namespace = -1
+        self._create(prepared, scratch, mounts, streams, require_limits=require_limits)
+
+    def _prepare(self, source: RootSource, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                 require_limits: bool) -> None:
         scratch = f"{PLACE}/mount"   # in every sandbox's own mount namespace
         source.enter(scratch)
         bounded_files(scratch, self.limits.bytes_of_disk())
@@ -158,19 +221,33 @@ class Sandbox:
         prepared = source.prepare(scratch, self._user)
         self._held.push(prepared.held)
         prepared.work = prepared.work or f"{scratch}/w"
-        self._prepared = prepared
         self._namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        self._held.callback(os.close, self._namespace)
+        self._held.callback(self._leave_namespace)
+        self._create(prepared, scratch, mounts, streams, require_limits=require_limits)
+
+    def _leave_namespace(self) -> None:
+        namespace, self._namespace = self._namespace, -1
+        if namespace >= 0:
+            os.close(namespace)
+
+    def _create(self, prepared: Prepared, scratch: str, mounts: Sequence[HostMount], streams: Sequence[int], *,
+                require_limits: bool) -> None:
+        if self._network:
+            replace(f"{scratch}/resolv.conf", self._network.resolv_conf.encode(), mode=0o644)
+            mounts = [*mounts, HostMount(f"{scratch}/resolv.conf", "/etc/resolv.conf")]
+        self._prepared = prepared
         self._cwd = self._cwd or prepared.cwd or "/work"
         for cgroups in (True, False):
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
-                                     env=self._env, writable=self._writable, cgroup=f"/{ID_MARK}" if cgroups else "",
-                                     swap=_counts_swap())
+                                     env=self._env, writable=self._writable, swap=_counts_swap(),
+                                     seccomp=self._seccomp, devices=self._devices,
+                                     cgroup="" if not cgroups else f"/{ID_MARK}" if self._privileged else ID_MARK,
+                                     owner=None if self._privileged else (os.geteuid(), os.getegid()))
             self._runtime = runtime(cgroups=cgroups)
             try:
                 self._entrance = self._runtime.create_prepared(
                     self.name, preparation(self._runtime, document, scratch), streams=streams)
-                return
+                break
             except (HostError, StepError) as error:
                 # A value that the kernel refuses, or cannot grant now, is not a host without cgroups.
                 if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
@@ -180,6 +257,14 @@ class Sandbox:
                     raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave"
                                     " out require_limits") from None
                 self.unenforced = ("memory", "swap", "cpus", "pids")
+        if self._network:
+            try:
+                self._network.enter(self._entrance.pid)
+            except BaseException:
+                self._entrance.close()
+                self._runtime.delete(self.name, force=True)
+                del self._entrance
+                raise
 
     # ---- use ------------------------------------------------------------------------------------
 
@@ -201,6 +286,34 @@ class Sandbox:
         done = self.run_until(-1, argv, input=input, timeout=timeout, env=env, cwd=cwd, max_output=max_output,
                               output_kills=output_kills)
         return finished(done, text=text, check=check)
+
+    def python(self, code: str, *, program: str = "", input: bytes | str | None = None, timeout: float | None = None,
+               check: bool = False, text: bool = False, max_output: int | str = OUTPUT_LIMIT,
+               output_kills: bool = False) -> Done:
+        """Run Python code. The interpreter of ``interpreter=`` executes the first one, in the 10 ms and more that its
+        start takes less; another is started for each later one. ``program``: the interpreter for these, by default
+        that of ``interpreter=``, or python3. The others are as for `run`."""
+        return finished(self.python_until(-1, code, program=program, input=input, timeout=timeout,
+                                          max_output=max_output, output_kills=output_kills), text=text, check=check)
+
+    def python_until(self, stop: int, code: str, *, program: str, input: bytes | str | None, timeout: float | None,
+                     max_output: int | str, output_kills: bool) -> Done:
+        """As `python`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
+        limit = size("max_output", max_output)
+        data = input.encode() if isinstance(input, str) else input or b""
+        with self._idle:
+            waiting, self._waiting = self._waiting, None
+        if waiting is not None and (program or not waiting.alive):
+            waiting.close()
+            self._leave()
+            waiting = None
+        interpreter = waiting or self._interpreter(program or str(self._options["interpreter"] or "python3"))
+        try:
+            return interpreter.execute(code.encode(), data, limit=limit, output_kills=output_kills, stop=stop,
+                                       seconds=self.limits.wall if timeout is None else timeout)
+        finally:
+            interpreter.close()
+            self._leave()
 
     def popen(self, argv: Sequence[str], *, stdin: Stream = DEVNULL, stdout: Stream = PIPE, stderr: Stream = PIPE,
               timeout: float | None = None, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
@@ -278,8 +391,9 @@ class Sandbox:
         SandboxFileError: a symbolic link in the path, no space left."""
         self._enter()
         try:
+            uid, gid = self._user if self._privileged else (os.geteuid(), os.getegid())
             files.write(self._entrance.root, path, data.encode() if isinstance(data, str) else data, mode=mode,
-                        uid=self._user[0], gid=self._user[1])
+                        uid=uid, gid=gid)
         finally:
             self._leave()
 
@@ -327,7 +441,9 @@ class Sandbox:
 
     @contextmanager
     def _still(self) -> Iterator[None]:
-        """No process of the sandbox changes files meanwhile, if there is a freezer."""
+        """No process of the sandbox changes files meanwhile, if there is a freezer. Raises HostError without root."""
+        if not self._privileged:
+            raise HostError("diff, commit and fork need root")
         self._enter()
         try:
             if self.unenforced:
@@ -356,7 +472,11 @@ class Sandbox:
                 self._idle.wait_for(lambda: self._gone)
                 return
             self._closed = True
+            waiting, self._waiting = self._waiting, None
         try:
+            if waiting is not None:
+                waiting.close()
+                self._leave()
             self._control.close()   # init ends, and with it the pid namespace
             with self._idle:
                 # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
@@ -469,9 +589,12 @@ def _counts_swap() -> bool:
 
 
 def _after_fork() -> None:
-    """In a child: the end of the parent must be the end of its sandboxes."""
+    """In a child: the end of the parent must be the end of its sandboxes, and the memory of their files free then."""
     for control in list(_controls):
         control.close()
+    for box in list(_living):
+        box._entrance.close()
+        box._leave_namespace()
 
 
 @atexit.register

@@ -88,13 +88,18 @@ class AsyncSandbox:
                   check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
                   max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
         """As Sandbox.run; a cancelled task kills the run."""
-        stop = os.eventfd(0, os.EFD_CLOEXEC)
-        try:
-            done = await _in_thread(lambda: self.box.run_until(
-                stop, argv, input=input, timeout=timeout, env=env, cwd=cwd, max_output=max_output,
-                output_kills=output_kills), cancel=lambda: os.eventfd_write(stop, 1))
-        finally:
-            os.close(stop)
+        done = await _until(lambda stop: self.box.run_until(
+            stop, argv, input=input, timeout=timeout, env=env, cwd=cwd, max_output=max_output,
+            output_kills=output_kills))
+        return finished(done, text=text, check=check)
+
+    async def python(self, code: str, *, program: str = "", input: bytes | str | None = None,
+                     timeout: float | None = None, check: bool = False, text: bool = False,
+                     max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
+        """As Sandbox.python; a cancelled task kills the run."""
+        done = await _until(lambda stop: self.box.python_until(
+            stop, code, program=program, input=input, timeout=timeout, max_output=max_output,
+            output_kills=output_kills))
         return finished(done, text=text, check=check)
 
     async def popen(self, argv: Sequence[str], **options: Any) -> AsyncProcess:
@@ -145,6 +150,15 @@ class AsyncPool:
         await box.make()
         try:
             return await box.run(argv, **options)
+        finally:
+            self.pool.discard(box.box)
+
+    async def python(self, code: str, **options: Any) -> Done:
+        """As Pool.python, with the options of `AsyncSandbox.python`; a cancelled task kills the run."""
+        box = AsyncSandbox.of(self.pool.sandbox)
+        await box.make()
+        try:
+            return await box.python(code, **options)
         finally:
             self.pool.discard(box.box)
 
@@ -301,6 +315,15 @@ class _Output(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(None if isinstance(error, OSError) and error.errno == EIO else error)
+
+
+async def _until(work: Callable[[int], Done]) -> Done:
+    """The result of ``work``, which ends early when its argument, a descriptor, is readable."""
+    stop = os.eventfd(0, os.EFD_CLOEXEC)
+    try:
+        return await _in_thread(lambda: work(stop), cancel=lambda: os.eventfd_write(stop, 1))
+    finally:
+        os.close(stop)
 
 
 async def _in_thread(work: Callable[[], Result], cancel: Callable[[], None] = lambda: None) -> Result:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import marshal
 import os
+import stat
 from threading import Lock
 
+from pyruntime.errors import UsageError
 from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.config.template import template
 from pyruntime.system.environment import last_of_each
@@ -36,9 +38,12 @@ _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sand
 
 
 def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
-                  user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool
-                  ) -> dict[str, Any]:
-    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups."""
+                  user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
+                  seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
+                  owner: tuple[int, int] | None = None) -> dict[str, Any]:
+    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``:
+    the filter; None: the default one. ``devices``: paths of the host. ``owner``: the user and the group that are root
+    in its user namespace; None: it has none. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -56,19 +61,53 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
             mount["options"] = [word for word in mount["options"] if not word.startswith("size=")] + _SMALL
     document["hostname"] = "sandbox"
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
-    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable)
+    # In a user namespace, what is mounted below a directory cannot be left out (mount_namespaces(7)).
+    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable, recursive=bool(owner))
                            for mount in (*prepared.mounts, *mounts)]
-    document["mounts"] += [_bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target,
-                                 writable=True) for name, target, _ in WRITABLE]
+    document["mounts"] += [
+        _tmpfs(target, mode, limits.bytes_of_disk()) if owner else
+        _bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target, writable=True)
+        for name, target, mode in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
-    linux["seccomp"] = profile(())
+    linux["seccomp"] = profile(()) if seccomp is None else dict(seccomp)
+    linux["devices"] = [_device(path, user) for path in devices]
+    linux["resources"]["devices"] = [*linux["resources"]["devices"], *map(_allowed, linux["devices"])]
     linux["resources"] |= limits.resources(swap=swap) if cgroup else {}
     if cgroup:
         linux["cgroupsPath"] = cgroup
     else:
         del linux["resources"]
+    if owner:
+        linux["namespaces"].append({"type": "user"})
+        for name, host in zip(("uidMappings", "gidMappings"), owner, strict=True):
+            linux[name] = [{"containerID": 0, "hostID": host, "size": 1}]
+        for mount in document["mounts"]:
+            if mount["type"] == "devpts":   # its group has no number in the user namespace
+                mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
     return document
+
+
+def _device(path: str, user: tuple[int, int]) -> dict[str, Any]:
+    """linux.devices (config-linux.md#devices): the host's node, which belongs to the user of the sandbox."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise UsageError(f'devices: "{path}": {error.strerror}') from None
+    kind = "c" if stat.S_ISCHR(found.st_mode) else "b"
+    if not os.path.isabs(path) or not (kind == "c" or stat.S_ISBLK(found.st_mode)):
+        raise UsageError(f'devices: "{path}" is not the absolute path of a device node')
+    return {"path": path, "type": kind, "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
+            "fileMode": 0o600, "uid": user[0], "gid": user[1]}
+
+
+def _allowed(device: Mapping[str, Any]) -> dict[str, Any]:
+    return {"allow": True, "access": "rw", **{key: device[key] for key in ("type", "major", "minor")}}
+
+
+def _tmpfs(target: str, mode: int, size: int) -> dict[str, Any]:
+    return {"destination": target, "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "nodev", f"mode={mode:o}", f"size={size}", f"nr_inodes={max(size >> 12, 1024)}"]}
 
 
 def preparation(engine: Runtime, document: dict[str, Any], scratch: str) -> Preparation:
@@ -86,6 +125,7 @@ def preparation(engine: Runtime, document: dict[str, Any], scratch: str) -> Prep
         return found
 
 
-def _bind(source: str, target: str, *, writable: bool) -> dict[str, Any]:
+def _bind(source: str, target: str, *, writable: bool, recursive: bool = False) -> dict[str, Any]:
+    r = "r" * recursive
     return {"destination": target, "type": "bind", "source": source,
-            "options": ["bind", "nosuid", "nodev", "rw" if writable else "ro"]}
+            "options": [f"{r}bind", f"{r}nosuid", f"{r}nodev", f"{r}rw" if writable else f"{r}ro"]}

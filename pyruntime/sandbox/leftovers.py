@@ -7,15 +7,31 @@ A sandbox is named after its program: ``sandbox-PID-STARTTIME-NUMBER``.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from itertools import count
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import processes
+from pyruntime.system.directories import private
 
 PLACE = "/run/pyruntime-sandbox"
 _numbers = count(1)
+
+
+def place() -> str:
+    """The directory of the sandboxes of this user. Raises PyruntimeError if another user may write there."""
+    if os.geteuid() == 0:
+        return PLACE
+    runtime_directory = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{runtime_directory}/pyruntime-sandbox" if runtime_directory else private(
+        f"/tmp/pyruntime-sandbox-{os.geteuid()}", "remove it, or set XDG_RUNTIME_DIR")
+
+
+def files_of(name: str) -> str:
+    """The directory of a sandbox's files, where they cannot be mounted (without root)."""
+    return f"{place()}/files/{name}"
 
 
 def empty() -> str:
@@ -31,8 +47,8 @@ def new_name() -> str:
 
 
 def runtime(*, cgroups: bool = True) -> Runtime:
-    """The runtime of all sandboxes of this host."""
-    return Runtime(f"{PLACE}/state", rootless=False, cgroup_manager="cgroupfs" if cgroups else "disabled")
+    """The runtime of all sandboxes of this user."""
+    return Runtime(f"{place()}/state", cgroup_manager="cgroupfs" if cgroups else "disabled")
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ def every() -> list[FoundSandbox]:
 def _names() -> list[tuple[str, int, int]]:
     """The sandboxes' names, each with the pid and the start time of its program."""
     try:
-        names = os.listdir(f"{PLACE}/state")
+        names = os.listdir(f"{place()}/state")
     except FileNotFoundError:
         return []
     found = []
@@ -90,5 +106,7 @@ def prune() -> list[str]:
             runtime().delete(name, force=True)
         except NoSuchContainer:
             continue   # another program was faster
+        if os.geteuid():
+            shutil.rmtree(files_of(name), ignore_errors=True)
         removed.append(name)
     return removed

@@ -102,6 +102,15 @@ class Pool:
         finally:
             self.discard(box)
 
+    def python(self, code: str, **options: Any) -> Done:
+        """Run Python code in a sandbox of its own, as Sandbox.python; with a template that has ``interpreter=``, the
+        interpreter has been started already."""
+        box = self.sandbox()
+        try:
+            return box.python(code, **options)
+        finally:
+            self.discard(box)
+
     def discard(self, box: Sandbox) -> None:
         """Close a sandbox of this pool, in the background unless there are too many of them."""
         with self._changed:

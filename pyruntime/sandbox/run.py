@@ -42,7 +42,7 @@ class Run:
         self._kill_all = kill_all
         self._closed = closed
         self._held = held
-        self._begun = monotonic()
+        self.begun = monotonic()
         self._pid = 0
         self._args: Sequence[str] = ()
         self.pidfd = -1
@@ -93,7 +93,7 @@ class Run:
         if not reason:
             reason = (result.CANCELLED if self._closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)
-        usage = Usage(cpu, peak, monotonic() - self._begun, used.ru_inblock * _BLOCK, used.ru_oublock * _BLOCK)
+        usage = Usage(cpu, peak, monotonic() - self.begun, used.ru_inblock * _BLOCK, used.ru_oublock * _BLOCK)
         return Done(tuple(self._args), code, b"", b"", reason, kills > 0, False, usage)
 
     def _kill(self) -> None:
@@ -127,13 +127,22 @@ def carry_out(run: Run, args: Sequence[str], env: Sequence[str] | None, cwd: str
     Raises StepError if it cannot be executed."""
     with ExitStack() as stack:
         stack.callback(run.end)
-        deadline = monotonic() + seconds if seconds is not None else float("inf")
         streams = ProgramStreams(DEVNULL if data is None else PIPE, PIPE, PIPE)
-        stack.callback(streams.started)
-        pump = Pump(streams.ours, data or b"")
-        stack.callback(pump.close)
+        stack.callback(streams.close)
         run.start(args, env, cwd, streams.theirs)
         streams.started()
+        return complete(run, streams, data or b"", seconds=seconds, limit=limit, output_kills=output_kills, stop=stop)
+
+
+def complete(run: Run, streams: ProgramStreams, data: bytes, *, seconds: float | None, limit: int, output_kills: bool,
+             stop: int) -> Done:
+    """The rest of `carry_out`, for a program that has been started."""
+    deadline = run.begun + seconds if seconds is not None else float("inf")
+    with ExitStack() as stack:
+        stack.callback(run.end)
+        pump = Pump(streams.ours, data)
+        streams.ours = [-1, -1, -1]   # the pump closes them
+        stack.callback(pump.close)
         kept = KeptOutput(limit)
         reason = follow(pump, kept, run.pidfd, deadline, stop=stop, enough=output_kills)
         done = run.finish(reason)

@@ -19,7 +19,7 @@ from pyruntime.system.json import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyruntime.images.lookup import Image
     from pyruntime.images.progress import Progress
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64")
 _ETC = {"passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/work:/bin/sh\n",
         "group": "root:x:0:\nnogroup:x:65534:\n", "hosts": "127.0.0.1 localhost\n::1 localhost\n"}
+_REPLACED = ("proc", "sys", "dev", "tmp", "work")   # by mounts of every sandbox
 HOST_PATHS = ("/usr", "/etc/alternatives", "/etc/ld.so.cache")
 
 
@@ -78,6 +79,10 @@ class RootSource:
         """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem, for a ``user``."""
         raise NotImplementedError
 
+    def prepare_unprivileged(self, scratch: str) -> Prepared:
+        """The same without root: nothing can be mounted yet, and ``scratch`` is an ordinary directory."""
+        raise HostError("without root, a sandbox is that of the host's own system, of a directory or of a bundle")
+
 
 @dataclass(frozen=True)
 class Directory(RootSource):
@@ -87,9 +92,24 @@ class Directory(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the directory below."""
+        return overlay([self._checked()], scratch)
+
+    def prepare_unprivileged(self, scratch: str) -> Prepared:
+        """A directory with mounts of what is in it: the runtime makes the places of other mounts beside them."""
+        rootfs, mounts = f"{scratch}/root", []
+        _directory(rootfs)
+        with os.scandir(self._checked()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    os.symlink(os.readlink(entry.path), f"{rootfs}/{entry.name}")
+                elif entry.name not in _REPLACED:
+                    mounts.append(HostMount(entry.path, f"/{entry.name}"))
+        return Prepared(rootfs, mounts=mounts)
+
+    def _checked(self) -> str:
         if not os.path.isdir(self.path):
             raise UsageError(f'"{self.path}" is not a directory: name a root filesystem, a bundle, or an image')
-        return overlay([os.path.abspath(self.path)], scratch)
+        return os.path.abspath(self.path)
 
 
 @dataclass(frozen=True)
@@ -100,13 +120,20 @@ class BundleSource(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the bundle's root filesystem below."""
+        return self._prepare(lambda directory: directory.prepare(scratch, user))
+
+    def prepare_unprivileged(self, scratch: str) -> Prepared:
+        """The bundle's root filesystem itself."""
+        return self._prepare(lambda directory: directory.prepare_unprivileged(scratch))
+
+    def _prepare(self, prepare: Callable[[Directory], Prepared]) -> Prepared:
         name = f"{self.path}/config.json"
         with open(name, "rb") as file:
             document = decode(file.read(), name)
         config = document if isinstance(document, dict) else {}
         root = (config.get("root") or {}).get("path") or "rootfs"
         process = config.get("process") or {}
-        prepared = Directory(os.path.join(self.path, root)).prepare(scratch, user)
+        prepared = prepare(Directory(os.path.join(self.path, root)))
         prepared.env, prepared.cwd = process.get("env") or [], process.get("cwd") or ""
         return prepared
 
@@ -144,6 +171,10 @@ class HostSource(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An empty directory, with links and mounts."""
+        return self.prepare_unprivileged(scratch)
+
+    def prepare_unprivileged(self, scratch: str) -> Prepared:
+        """The same."""
         rootfs = f"{scratch}/root"
         _directory(rootfs)
         _directory(f"{rootfs}/etc")

@@ -50,7 +50,8 @@ class Template:
     ``files``    files that are written before: absolute paths in the sandbox and contents
     ``setup_user``  who runs the commands, and owns the files; by default root, without capabilities
     ``setup_timeout``  seconds of each command; None: no limit
-    ``options``  as for Sandbox: limits, mounts, env, cwd, user, writable, require_limits
+    ``options``  as for Sandbox: limits, mounts, env, cwd, user, writable, network, seccomp, devices, interpreter,
+                 require_limits
 
     What has been written anywhere but to /tmp and /dev/shm is there in each sandbox, also in /work. It takes at most
     ``limits.disk`` bytes of memory once, and each sandbox as much for its own changes. Mounts that the host gets later
@@ -73,7 +74,7 @@ class Template:
                 namespace = private_place(_KEPT, limits.bytes_of_disk())
                 undo.callback(os.close, namespace)
                 source = _Setup(self._source, namespace)
-                with Sandbox(source, **{**options, "writable": True, "user": setup_user}) as box:
+                with Sandbox(source, **{**options, "writable": True, "user": setup_user, "interpreter": ""}) as box:
                     undo.push(source.prepared.held)
                     for path, data in (files or {}).items():
                         box.write(path, data)

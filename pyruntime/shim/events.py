@@ -1,6 +1,7 @@
 """Events for containerd: one queue for the server, in order, with retries.
 
-Each event is kept by the monitor of its container until containerd has it, so that another server can publish it.
+Each event is kept by the monitor of its container until containerd has it, so that another server can publish it. The
+thread that publishes an event sends it, unless another one waits for its answer; the server's loop reads the answers.
 """
 
 from __future__ import annotations
@@ -18,31 +19,37 @@ from pyruntime.shim.protobuf import Malformed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from select import epoll
     from typing import Any
 
 _FRAME = struct.Struct(">IIBB")
+_REQUEST, _RESPONSE = 1, 2   # types of frames
 _TIMEOUT = 5.0     # seconds for an answer
+_PAUSE = 0.2       # seconds between attempts to reach containerd
 _TRIES = 5         # refusals of one event, after which it is dropped
 _SERVICE = "containerd.services.events.ttrpc.v1.Events"
 
 
-class Refused(Exception):
-    """containerd has answered with an error."""
-
-
 class Publisher:
-    """The queue and its thread. ``log`` is called with a message for each event that is dropped."""
+    """The queue and its connection. ``log`` is called with a message for each event that is dropped, ``wake`` when the
+    loop has to look at `patience` again."""
 
-    def __init__(self, address: str, namespace: str, log: Callable[[str], None]) -> None:
+    def __init__(self, address: str, namespace: str, poll: epoll, log: Callable[[str], None],
+                 wake: Callable[[], None]) -> None:
         self._address = address
         self._namespace = namespace
+        self._poll = poll
         self._log = log
+        self._wake = wake
         self._queue: deque[tuple[MonitorLink, int, bytes]] = deque()
         self._changed = threading.Condition()
         self._connection: _socket.socket | None = None
-        self._stream = -1
+        self._received = b""
+        self._stream = 0
         self._last = 0
-        threading.Thread(target=self._run, name="events", daemon=True).start()
+        self._refusals = 0
+        self._answer_due = 0.0   # until when the first event of the queue must be answered; 0: it has not been sent
+        self._again = 0.0        # not to be sent before
 
     def publish(self, link: MonitorLink, topic: str, **fields: Any) -> None:
         """Add an event to the queue; it is the monitor's before this returns."""
@@ -55,13 +62,13 @@ class Publisher:
             self._last = number = max(now, self._last + 1)
             link.send(EVENT, number, payload)
             self._queue.append((link, number, payload))
-            self._changed.notify_all()
+            self._send()
 
     def again(self, link: MonitorLink, number: int, payload: bytes) -> None:
         """Add an event that another server has not published."""
         with self._changed:
             self._queue.append((link, number, payload))
-            self._changed.notify_all()
+            self._send()
 
     def flush(self, link: MonitorLink, seconds: float) -> bool:
         """Wait until the events of this monitor have been published; whether they were in time."""
@@ -73,80 +80,116 @@ class Publisher:
         """The number of events in the queue."""
         return len(self._queue)
 
-    def _run(self) -> None:
-        refusals = 0
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._queue))
-                link, number, payload = self._queue[0]
-            try:
-                self._forward(payload)
-            except Refused as error:
-                refusals += 1
-                if refusals < _TRIES:
-                    time.sleep(refusals)
-                    continue
-                self._log(f"an event is dropped, containerd refuses it: {error}")
-            except OSError:   # containerd is restarted: the events wait, and so do those in the monitors
-                self._disconnect()
-                time.sleep(0.2)
-                if not link.broken:
-                    continue
-            refusals = 0
-            link.send(CONFIRMED, number)
-            with self._changed:
-                self._queue.popleft()
-                self._changed.notify_all()
+    # --- for the loop ------------------------------------------------------------------------------------------------
 
-    def _forward(self, payload: bytes) -> None:
-        """Send one event and wait for the answer. Raises Refused, OSError."""
-        for attempt in (1, 2):   # a connection of containerd's that was restarted meanwhile
+    def fileno(self) -> int:
+        """The descriptor of the connection; -1 if there is none."""
+        return self._connection.fileno() if self._connection else -1
+
+    def patience(self) -> float:
+        """The seconds until `turn` must be called; negative: it need not be."""
+        due = self._answer_due or self._again
+        return max(due - time.monotonic(), 0.0) if due else -1.0
+
+    def turn(self) -> None:
+        """Called after each turn of the loop."""
+        with self._changed:
+            if self._answer_due and time.monotonic() >= self._answer_due:
+                self._fail()
+            self._send()
+
+    def read(self) -> None:
+        """The connection is readable."""
+        with self._changed:
+            if self._connection is None:
+                return   # another thread has just closed it
             try:
-                return self._call(payload)
+                data = self._connection.recv(65536, _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:   # containerd is restarted: the events wait, and so do those in the monitors
+                self._fail()
+                self._send()
+                return
+            self._received += data
+            while len(self._received) >= _FRAME.size:
+                length, stream, kind, _ = _FRAME.unpack_from(self._received)
+                if len(self._received) < _FRAME.size + length:
+                    break
+                answer = self._received[_FRAME.size:_FRAME.size + length]
+                self._received = self._received[_FRAME.size + length:]
+                if stream == self._stream and kind == _RESPONSE and self._answer_due:
+                    self._answered(answer)
+
+    # --- called with the lock held -----------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """Send the first event of the queue, unless it has been sent or is to be sent later."""
+        if not self._queue or self._answer_due or time.monotonic() < self._again:
+            return
+        self._again = 0.0
+        for fresh in (self._connection is None, True):   # first over a connection that may be that of an earlier daemon
+            try:
+                self._request(self._queue[0][2])
+                return
             except OSError:
                 self._disconnect()
-                if attempt == 2:
-                    raise
+                if fresh:
+                    break
+        self._fail()
 
-    def _call(self, payload: bytes) -> None:
+    def _request(self, payload: bytes) -> None:
         if self._connection is None:
             sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-            for direction in (_socket.SO_RCVTIMEO, _socket.SO_SNDTIMEO):   # settimeout would poll before each call
-                sock.setsockopt(_socket.SOL_SOCKET, direction, struct.pack("@ll", int(_TIMEOUT), 0))
             try:
+                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("@ll", int(_TIMEOUT), 0))
                 sock.connect(self._address)
             except BaseException:
                 sock.close()
                 raise
-            self._connection, self._stream = sock, -1
+            self._connection, self._stream, self._received = sock, -1, b""
+            self._poll.register(sock, 1)   # EPOLLIN
         self._stream += 2
         request = messages.REQUEST.encode({
             "service": _SERVICE, "method": "Forward", "payload": payload, "timeout": int(_TIMEOUT * 10**9),
             "metadata": [{"key": "containerd-namespace-ttrpc", "value": self._namespace}]})
-        self._connection.sendall(_FRAME.pack(len(request), self._stream, 1, 0) + request)
-        while True:
-            length, stream, kind, _ = _FRAME.unpack(self._read(_FRAME.size))
-            answer = self._read(length)
-            if stream == self._stream and kind == 2:
-                break
+        self._connection.sendall(_FRAME.pack(len(request), self._stream, _REQUEST, 0) + request)
+        self._answer_due = time.monotonic() + _TIMEOUT
+
+    def _answered(self, answer: bytes) -> None:
+        self._answer_due = 0.0
         try:
             status = messages.RESPONSE.decode(answer)["status"]
         except Malformed as error:
-            raise OSError(0, f"containerd's answer is malformed: {error}") from None
+            status = {"code": 2, "message": f"the answer is malformed: {error}"}
         if status and status["code"]:
-            raise Refused(status["message"])
+            self._refusals += 1
+            if self._refusals < _TRIES:
+                self._again = time.monotonic() + self._refusals
+                return
+            self._log(f"an event is dropped, containerd refuses it: {status['message']}")
+        self._confirm()
+        self._send()
 
-    def _read(self, length: int) -> bytes:
-        assert self._connection
-        data = bytearray()
-        while len(data) < length:
-            part = self._connection.recv(length - len(data))
-            if not part:
-                raise ConnectionResetError("the connection was closed")
-            data += part
-        return bytes(data)
+    def _confirm(self) -> None:
+        """The first event is done with."""
+        link, number, _ = self._queue.popleft()
+        link.send(CONFIRMED, number)
+        self._refusals = 0
+        self._changed.notify_all()
+
+    def _fail(self) -> None:
+        """There is no containerd: try again soon."""
+        self._disconnect()
+        while self._queue and self._queue[0][0].broken:   # containerd has given up the container
+            self._confirm()
+        self._again = time.monotonic() + _PAUSE
+        self._wake()
 
     def _disconnect(self) -> None:
+        self._answer_due = 0.0
         if self._connection is not None:
             self._connection.close()
             self._connection = None

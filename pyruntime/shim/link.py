@@ -96,6 +96,13 @@ class MonitorLink:
             except OSError:
                 self.broken = True
 
+    def close(self) -> None:
+        """Close the connection, while no thread sends: another monitor may get the number of the descriptor."""
+        self.broken = True
+        self.connection.shutdown(_socket.SHUT_RDWR)   # ends a send that waits for the monitor
+        with self._sending:
+            self.connection.close()
+
 
 class MonitorParent(Parent):
     """The parent of a container's processes: its monitor.

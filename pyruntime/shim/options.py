@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _NAMES = {name.replace("_", ""): name for name in messages.OPTIONS.decode(b"")}
+_SPELLED = ", ".join(sorted(["Server", *(name.title().replace("_", "") for name in _NAMES.values())]))
 _OF_START = {"server"}
 
 
@@ -55,7 +56,7 @@ def _from_toml(message: dict[str, Any]) -> dict[str, Any]:
         if name is None:
             if key.lower() in _OF_START:
                 continue
-            raise UsageError(f"{place}: unknown option {key}; known are {', '.join(sorted(_NAMES.values()))}, server")
+            raise UsageError(f"{place}: unknown option {key}; known are {_SPELLED}")
         if type(value) is not type(options[name]):
             raise UsageError(f"{place}: {key} = {value!r}: write a {type(options[name]).__name__}")
         options[name] = value

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5   # wire types
 _WHOLE = (1 << 64) - 1
+_MOST = 1 << 16   # of a field that is repeated: an empty item has two bytes in a message, and some hundred in memory
 
 # Kinds of fields: the value that a missing field has shows how it is read.
 TEXT, BYTES, UNSIGNED, SIGNED, BOOL = "text", "bytes", "unsigned", "signed", "bool"
@@ -99,6 +100,8 @@ class Table:
             elif (wire == _LENGTH) != (kind not in (UNSIGNED, SIGNED, BOOL)) or value is None:
                 raise Malformed(f"field {name} has wire type {wire}")
             elif many:
+                if len(values[name]) == _MOST:
+                    raise Malformed(f"more than {_MOST} times field {name}")
                 values[name].append(_value(kind, value))
             else:
                 values[name] = _value(kind, value)

@@ -31,10 +31,26 @@ def mount(rootfs: str, mounts: Sequence[dict[str, Any]]) -> None:
     try:
         os.makedirs(rootfs, 0o711, exist_ok=True)
         for entry in mounts:
-            _mount(entry, os.path.join(rootfs, entry["target"].lstrip("/")) if entry["target"] else rootfs)
+            _mount(entry, _below(rootfs, entry["target"]) if entry["target"] else rootfs)
     except OSError as error:
         unmount(rootfs)
         raise HostError(f'failed to mount rootfs component: {error.args[-1] if error.args else words(error)}') from None
+
+
+def _below(rootfs: str, target: str) -> str:
+    """The path of a target without symbolic links: those of an image, and "..", lead nowhere outside of ``rootfs``."""
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        there = kernel.openat2(os.fsencode(target), os.O_PATH, dir_fd=root,
+                               resolve=kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        raise OSError(error.errno, f'target "{target}": {os.strerror(error.errno or 0).lower()}') from None
+    finally:
+        os.close(root)
+    try:
+        return os.readlink(f"/proc/self/fd/{there}")
+    finally:
+        os.close(there)
 
 
 def _mount(entry: dict[str, Any], target: str) -> None:

@@ -18,11 +18,12 @@ import traceback
 
 from pyruntime.errors import PyruntimeError, words
 from pyruntime.shim import link as protocol
-from pyruntime.shim import messages
+from pyruntime.shim import messages, sandbox_messages
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import MonitorLink, Packet, ProcessExit
-from pyruntime.shim.protobuf import Malformed
-from pyruntime.shim.service import INVALID, UNIMPLEMENTED, Call, CallError, Service, call_error
+from pyruntime.shim.protobuf import Malformed, Table
+from pyruntime.shim.sandbox_service import SandboxService
+from pyruntime.shim.service import UNIMPLEMENTED, Call, CallError, Service, call_error
 from pyruntime.shim.task import ROOT, Task, TaskProcess
 from pyruntime.shim.workers import Workers
 from pyruntime.system.files import forget
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from pyruntime.runtime.lifecycle.events import OomCounter
 
 # These wait for nothing: what another thread would cost is more than they do.
-_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "CloseIO"}
-SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
+_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "CloseIO", "WaitSandbox", "PingSandbox", "Platform"}
+SERVICES = {"containerd.task.v2.Task": messages.METHODS, "containerd.task.v3.Task": messages.METHODS,
+            sandbox_messages.SERVICE: sandbox_messages.METHODS}
 
 
 class Monitor:
@@ -57,15 +59,17 @@ class ShimServer:
         self._path = path
         self._listener = listener
         self._namespace = namespace
-        self._publisher = Publisher(events, namespace, self.log)
-        self._service = Service(namespace, self._publisher, self._watch)
-        self._workers = Workers()
         self._poll = select.epoll()
+        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._publisher = Publisher(events, namespace, self._poll, self.log, self._look_again)
+        self._service = Service(namespace, self._publisher, self._watch)
+        self._pods = SandboxService(namespace)
+        self._workers = Workers()
         self._monitors: dict[int, Monitor] = {}      # descriptor of the link -> monitor
         self._counters: dict[int, Monitor] = {}      # descriptor of an OOM counter -> monitor
+        self._watching = threading.Lock()            # of their making and closing
         self._at_work: dict[int, tuple[str, str, float]] = {}   # thread -> method, task, since when
         self._stopping = False
-        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def log(self, text: str) -> None:
         """Write a line to containerd's log: through the FIFO of any bundle; containerd reads it as long as the task
@@ -99,37 +103,57 @@ class ShimServer:
         self._poll.register(self._listener, select.EPOLLIN)
         self._poll.register(self._wake, select.EPOLLIN)
         while not self._stopping:
-            ready = self._poll.poll(-1 if self._monitors else self._idle)
-            if not ready and self._leave():
+            patience = self._publisher.patience() if self._monitors else self._idle
+            ready = self._poll.poll(patience)
+            if not ready and not self._monitors and self._leave():
                 return
             for fd, _ in ready:
                 if fd == self._listener.fileno():
                     self._accept()
                 elif fd == self._wake:
                     os.read(self._wake, 4096)
-                elif fd in self._monitors:
-                    self._read(self._monitors[fd])
-                elif fd in self._counters:
-                    self._count(self._counters[fd])
+                else:
+                    self._receive(fd)
+            self._publisher.turn()
         self._finish()
+
+    def _receive(self, fd: int) -> None:
+        """What the work in progress may wait for."""
+        if fd in self._monitors:
+            self._read(self._monitors[fd])
+        elif fd == self._publisher.fileno():
+            self._publisher.read()
+        elif fd in self._counters:
+            self._count(self._counters[fd])
+
+    def _look_again(self) -> None:
+        """Called by any thread: let the loop ask for the publisher's patience."""
+        os.write(self._waker, b"w")
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
 
     def _finish(self) -> None:
-        """After SIGTERM: let the work in progress end; the monitors then start another server."""
+        """After SIGTERM: let the work in progress end, which may wait for what a monitor sends; the monitors then start
+        another server."""
+        for other in (self._listener, self._wake):
+            self._poll.unregister(other)
         deadline = time.monotonic() + 10
         while self._at_work and time.monotonic() < deadline:
-            time.sleep(0.01)
+            for fd, _ in self._poll.poll(0.01):
+                self._receive(fd)
+            self._publisher.turn()
 
     def _leave(self) -> bool:
         """Nobody needs the server. A monitor that connects at this moment sees the end of the connection, and starts
         another server."""
-        with Lock(f"{self._path}.lock"):
+        lock = f"{self._path}.lock"
+        with Lock(lock):
             self._accept()
             if self._monitors:
                 return False
             forget(self._path)
+            forget(lock)   # a monitor that waits for it takes another one
             return True
 
     def _accept(self) -> None:
@@ -158,7 +182,7 @@ class ShimServer:
         connection = monitor.link.connection
         self._poll.unregister(connection)
         del self._monitors[connection.fileno()]
-        connection.close()
+        monitor.link.close()
         self._forget_oom(monitor)
         if monitor.task:
             monitor.task.parent.lost()
@@ -175,76 +199,78 @@ class ShimServer:
         if task is None:
             raise ValueError("a packet before HELLO")
         if packet.kind == protocol.REQUEST:
-            self._request(monitor, task, packet)
+            if not self._stopping:   # otherwise it is repeated to the next server
+                self._request(monitor, task, packet)
         elif packet.kind == protocol.EXITED:
             task.parent.exited(ProcessExit(packet.payload))
         elif packet.kind == protocol.SPAWNED:
             task.parent.spawned(packet.number, packet.payload)
         elif packet.kind == protocol.CLOSED:
             with task.changed:
-                self._service.released.add(packet.number)
+                self._service_of(task).released.add(packet.number)
                 task.changed.notify_all()
         elif packet.kind == protocol.EVENT:
             self._publisher.again(task.link, packet.number, packet.payload)
         elif packet.kind == protocol.READY:
             task.parent.forget_strangers()
             task.begin()
-            if task.init and task.init.end is None:
+            if task.init and task.init.end is None and not task.pod:
                 self._workers.run(lambda: self._watch(task))
 
     def _hello(self, link: MonitorLink, packet: Packet) -> Task:
-        task_id, _namespace, bundle, _address = packet.payload.decode().split("\0")[:4]
+        task_id, bundle = packet.payload.decode().split("\0")[:2]
         task = Task(task_id, bundle, link, f"{ROOT}/{self._namespace}", self._settle_soon)
         task.monitor = packet.number
         task.load()
         return task
 
     def _settle_soon(self, task: Task, process: TaskProcess) -> None:
-        self._workers.run(lambda: self._working("exit", task, lambda: self._service.settle(task, process)))
+        self._workers.run(lambda: self._working("exit", task, lambda: self._service_of(task).settle(task, process)))
+
+    def _service_of(self, task: Task) -> Service:
+        return self._pods if task.pod else self._service
 
     def _request(self, monitor: Monitor, task: Task, packet: Packet) -> None:
         try:
             request = messages.REQUEST.decode(packet.payload)
-            kinds = messages.METHODS.get(request["method"])
-            if request["service"] not in SERVICES or kinds is None:
+            kinds = SERVICES.get(request["service"], {}).get(request["method"])
+            if kinds is None:
                 raise CallError(UNIMPLEMENTED, f'unknown service or method: {request["service"]}/{request["method"]}')
             call = Call(task, kinds[0].decode(request["payload"]), again=bool(packet.flags & 1))
-            if call.again and request["method"] in ("Create", "Start"):
+            if call.again and request["method"] in ("Create", "Start", "CreateSandbox", "StartSandbox"):
                 call.expect()
-        except Malformed as error:
-            self._respond(task, packet.number, error=CallError(INVALID, f"malformed request: {error}"))
-        except CallError as error:
-            self._respond(task, packet.number, error=error)
+        except (Malformed, CallError) as error:
+            self._respond(task, packet.number, error=call_error(error))
         else:
             method = request["method"]
             if method in _AT_ONCE:
-                self._answer(method, call, packet.number)
+                self._answer(method, kinds[1], call, packet.number)
             else:
                 self._workers.run(lambda: self._working(
-                    method, task, lambda: self._answer(method, call, packet.number)))
+                    method, task, lambda: self._answer(method, kinds[1], call, packet.number)))
 
-    def _answer(self, method: str, call: Call, number: int) -> None:
+    def _answer(self, method: str, table: Table, call: Call, number: int) -> None:
         """Carry out a request. Nothing that goes wrong may leave it without an answer."""
-        table = messages.METHODS[method][1]
+        service = self._pods if method in sandbox_messages.METHODS else self._service_of(call.task)
         try:
-            if method == "Wait":
-                process = self._service.wait(call)
+            if method in ("Wait", "WaitSandbox"):
+                process = service.wait(call)
                 call.task.when_finished(process, lambda: self._respond(call.task, number, table.encode({
                     "exit_status": process.status, "exited_at": messages.moment(process.exited_at)})))
                 return
-            fields = getattr(self._service, method.lower())(call)
+            fields = getattr(service, method.lower())(call)
             self._respond(call.task, number, table.encode(fields), last=call.last)
         except Exception as error:
-            if not isinstance(error, (CallError, PyruntimeError)):
+            if not isinstance(error, (CallError, PyruntimeError, Malformed)):
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
             self._respond(call.task, number, error=call_error(error))
-        self._service.after(call)
+        service.after(call)
 
     def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None, *,
-                 last: bool = False) -> None:
+                 last: int = 0) -> None:
         status = {"code": error.code, "message": str(error)} if error else None
         task.link.send(protocol.RESPONSE, number, messages.RESPONSE.encode({"status": status, "payload": payload}),
-                       flags=int(last))
+                       flags=last)
 
     def _working(self, what: str, task: Task, job: Any) -> None:
         thread = threading.get_ident()
@@ -260,16 +286,19 @@ class ShimServer:
 
     def _watch(self, task: Task) -> None:
         monitor = next((monitor for monitor in list(self._monitors.values()) if monitor.task is task), None)
-        if monitor is None or monitor.oom is not None:
+        if monitor is None:
             return
-        try:
-            counter = task.runtime.oom_counter(task.id)
-        except (PyruntimeError, OSError):
-            return   # no container is left, or nothing counts
-        if counter.fds:
-            monitor.oom = counter
-            self._counters[counter.fds[0]] = monitor
-            self._poll.register(counter.fds[0], counter.event | select.EPOLLET)
+        with self._watching:
+            if monitor.oom or monitor.link.broken:
+                return
+            try:
+                counter = task.runtime.oom_counter(task.id)
+            except (PyruntimeError, OSError):
+                return   # no container is left, or nothing counts
+            if counter.fds:
+                monitor.oom = counter
+                self._counters[counter.fds[0]] = monitor
+                self._poll.register(counter.fds[0], counter.event | select.EPOLLET)
 
     def _count(self, monitor: Monitor) -> None:
         if monitor.oom is None or monitor.task is None:
@@ -281,11 +310,12 @@ class ShimServer:
             self._forget_oom(monitor)
 
     def _forget_oom(self, monitor: Monitor) -> None:
-        counter, monitor.oom = monitor.oom, None
-        if counter:
-            del self._counters[counter.fds[0]]
-            self._poll.unregister(counter.fds[0])
-            counter.close()
+        with self._watching:
+            counter, monitor.oom = monitor.oom, None
+            if counter:
+                del self._counters[counter.fds[0]]
+                self._poll.unregister(counter.fds[0])
+                counter.close()
 
     # --- for people --------------------------------------------------------------------------------------------------
 

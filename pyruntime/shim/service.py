@@ -13,9 +13,12 @@ import time
 from errno import EACCES, ENOENT, ENOTDIR
 
 from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.runtime.api import Runtime
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
 from pyruntime.shim.options import read_options
+from pyruntime.shim.pod import join_pod
+from pyruntime.shim.protobuf import Malformed
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams, StreamNames, end_loggers, open_streams
 from pyruntime.shim.task import ADDED, CREATED, STARTED, Task, TaskProcess
@@ -42,6 +45,7 @@ _DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's o
 _MOMENT = 0.05      # seconds in which a process reads a request, or executes its program, ordinarily
 _PATIENCE = 10.0    # seconds for the same, at most
 _LAST_EXECS = 10.0  # seconds for the processes of `exec` to end after init
+_SIGNALS = 64
 _STUB_NAME = b"pyruntime:init\n"   # of a process that has not executed its program: native/stub/stub.c
 _ORPHANED = 250     # its exit status when the server ended before that: native/stub/stub.h
 _IDS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
@@ -64,7 +68,9 @@ def call_error(error: Exception) -> CallError:
         for libc in _SPELLED:
             text = text.replace(libc, libc.lower())
         return CallError(next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN), text)
-    return CallError(UNKNOWN, f"{type(error).__name__}: {error!r}")
+    if isinstance(error, Malformed):
+        return CallError(INVALID, f"malformed request: {error}")
+    return CallError(UNKNOWN, f"{type(error).__name__}: {error}")
 
 
 class Call:
@@ -76,7 +82,7 @@ class Call:
         self.again = again
         self.started: TaskProcess | None = None   # by this call
         self.deleted: TaskProcess | None = None
-        self.last = False   # whether the monitor is to end when the answer is sent
+        self.last = 0   # 1 if the monitor is to end when the answer is sent, 2: when the client has left after that
 
     def expect(self) -> None:
         """Called for a repeated Create or Start, before anything else: the process is announced by it."""
@@ -109,6 +115,7 @@ class Service:
         self._namespace = namespace
         self._events = publisher
         self._watch = watch
+        self._plans = Runtime.plans()
         self.released: set[int] = set()   # keys of processes whose streams the monitor has closed
 
     # --- create ------------------------------------------------------------------------------------------------------
@@ -127,6 +134,7 @@ class Service:
             init = task.processes[""] = TaskProcess(
                 task.bundle, terminal=values["terminal"], stdin=values["stdin"], stdout=values["stdout"],
                 stderr=values["stderr"], **({"key": known.key} if known else {}))
+            init.expected = True
         with init.lock:
             try:
                 options = self._options(task, values["options"])
@@ -141,14 +149,9 @@ class Service:
                     self._create(task, init, options)
             except BaseException as error:
                 try:
-                    self._let_go(task, init)
-                    self._remove(task)
+                    self._undo(task, init)
                 except PyruntimeError as second:
                     error.add_note(str(second))
-                else:
-                    task.unmark()   # otherwise for the `delete` program
-                end_loggers(init.loggers, patience=0)
-                task.drop(init)
                 raise _failed("create", error) from None
             self._announce(task, init, values)
             self._expected(call, init)
@@ -178,6 +181,7 @@ class Service:
         return options
 
     def _create(self, task: Task, init: TaskProcess, options: dict[str, Any]) -> None:
+        join_pod(task.bundle, self._namespace)
         streams, ours = self._open(task, init)
         try:
             state = task.runtime.create(
@@ -196,6 +200,7 @@ class Service:
 
     def _create_later(self, task: Task, init: TaskProcess, checkpoint: str, options: dict[str, Any]) -> None:
         """From a checkpoint, Start creates the container; until then it has no pid."""
+        join_pod(task.bundle, self._namespace)
         init.checkpoint = {"image_path": checkpoint, "criu": options["criu_path"],
                            "work_path": options["criu_work_path"] or f"{task.bundle}/criu-work"}
         init.phase = CREATED
@@ -250,6 +255,16 @@ class Service:
             os.close(master)
         if process.size:
             self._resize(task, process, *process.size)
+
+    def _undo(self, task: Task, init: TaskProcess) -> None:
+        """Leave nothing of a Create that failed. Raises PyruntimeError: the rest is for the `delete` program."""
+        try:
+            self._let_go(task, init)
+            self._remove(task)
+            task.unmark()
+        finally:
+            end_loggers(init.loggers, patience=0)
+            task.drop(init)
 
     def _remove(self, task: Task) -> None:
         """Remove what is left of a container whose creation failed."""
@@ -320,7 +335,7 @@ class Service:
         if process.phase == STARTED and call.again:
             self._let_start(task, process)
             return {"pid": process.pid}
-        if process.phase != ADDED or process.finished:
+        if process.phase != ADDED or (process.finished and not call.again):   # again: to say again why it failed
             raise CallError(FAILED_PRECONDITION, f"cannot start a {_status(task, process)} process")
         if init.end is not None:
             raise CallError(FAILED_PRECONDITION, f"container {task.id} init process is not running")
@@ -331,6 +346,7 @@ class Service:
                 self._let_go(task, process)
                 end_loggers(process.loggers, patience=0)
                 task.finish(process, 255, time.time_ns())
+                task.save(process)
                 raise _failed("exec", error) from None
         self._events.publish(task.link, "/tasks/exec-started", container_id=task.id, exec_id=process.exec_id,
                              pid=process.pid)
@@ -365,6 +381,7 @@ class Service:
         try:
             task.runtime.exec(task.id, process=process.spec.encode(), detach=True, console=ours[1] if ours else None,
                               streams=() if process.terminal else streams.child, parent=task.parent, on_pid=on_pid,
+                              plans=self._plans,
                               keep=lambda fd: task.link.send(HOLD, process.connection, fds=[fd]))
         finally:
             _close(streams, ours)
@@ -423,16 +440,14 @@ class Service:
             return _deleted(before)
         process = call.process()
         with process.lock:
+            if task.processes.get(process.exec_id) is not process:   # another Delete was faster
+                raise CallError(NOT_FOUND, f"process does not exist {process.exec_id}")
             if process.pid and process.end is None and not process.finished and process.phase != CREATED:
                 raise CallError(FAILED_PRECONDITION, f"cannot delete a {_status(task, process)} process")
             if not process.exec_id:
                 self._delete_init(task, process)
-                call.deleted = process
-                return _deleted(process)
-        if process.pid and not process.finished:
-            self._await_end(task, process)
-        self._release(task, process)
-        task.delete(process)
+            else:
+                self._delete_exec(task, process)
         call.deleted = process
         return _deleted(process)
 
@@ -440,7 +455,7 @@ class Service:
         task.runtime.delete(task.id, force=True)   # kills an init that waits for Start
         if init.pid:
             self._await_end(task, init)
-        for process in [process for process in task.processes.values() if process.exec_id]:
+        for process in [process for process in list(task.processes.values()) if process.exec_id]:
             self._release(task, process)
             task.drop(process)
         self._release(task, init)
@@ -450,6 +465,12 @@ class Service:
         task.unmark()
         task.delete(init)
 
+    def _delete_exec(self, task: Task, process: TaskProcess) -> None:
+        if process.pid and not process.finished:
+            self._await_end(task, process)
+        self._release(task, process)
+        task.delete(process)
+
     def _await_end(self, task: Task, process: TaskProcess) -> None:
         """Its exit is announced before it is deleted."""
         with task.changed:
@@ -458,8 +479,11 @@ class Service:
 
     def _release(self, task: Task, process: TaskProcess) -> None:
         """Close the streams; what a terminal has written is copied before."""
-        task.link.send(RELEASE, process.key)
-        task.await_released(process.key, self.released, _DRAINED)
+        if process.terminal:
+            task.link.send(RELEASE, process.key)
+            task.await_released(process.key, self.released, _DRAINED)
+        else:
+            task.link.send(RELEASE, process.key, flags=1)
         end_loggers(process.loggers)
 
     # --- while it runs -----------------------------------------------------------------------------------------------
@@ -475,6 +499,8 @@ class Service:
     def kill(self, call: Call) -> dict[str, Any]:
         """Kill: send a signal to a process, or to all of the container."""
         task, process, number = call.task, call.process(), call.values["signal"]
+        if number > _SIGNALS:
+            raise CallError(INVALID, f"cannot send signal {number}: Linux has {_SIGNALS}")
         if call.again and process.end is not None:
             return {}   # perhaps of the signal that another server has sent
         if process.end is not None and not call.values["all"]:
@@ -503,7 +529,7 @@ class Service:
         pids = list(task.runtime.pids(task.id))
         if init.end is None and init.pid not in pids:   # a container without cgroups
             pids.insert(0, init.pid)
-        execs = {process.pid: process.exec_id for process in task.processes.values()
+        execs = {process.pid: process.exec_id for process in list(task.processes.values())
                  if process.exec_id and process.end is None}
         return {"processes": [{"pid": pid, "info": {
             "type_url": "containerd.runc.v1.ProcessDetails",
@@ -587,9 +613,14 @@ class Service:
 
     def shutdown(self, call: Call) -> dict[str, Any]:
         """Shutdown: of the monitor, unless it has a container."""
+        init = call.task.init
+        if init and init.phase == ADDED and not init.expected:
+            # The server was killed during Create, which nobody repeats: containerd has ended, too.
+            with init.lock:
+                self._undo(call.task, init)
         if call.task.init is None:
             self._events.flush(call.task.link, 2.0)
-            call.task.leaving = call.last = True
+            call.task.leaving, call.last = True, 1
         return {}
 
     def after(self, call: Call) -> None:

@@ -12,6 +12,7 @@ import os
 import select
 import time
 from errno import ENXIO
+from signal import SIGPIPE, SIGXFSZ
 from stat import S_ISFIFO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -169,7 +170,8 @@ def _binary(target: StreamNames, streams: ProcessStreams, environment: dict[str,
         above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in given]   # they may be 3 to 5 themselves
         try:
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(above, 3)]
-            pid = os.posix_spawn(program, words, environment, file_actions=actions, setsid=True)
+            pid = os.posix_spawn(program, words, environment, file_actions=actions, setsid=True,
+                                 setsigdef=[SIGPIPE, SIGXFSZ])   # which Python ignores
         finally:
             for fd in above:
                 os.close(fd)

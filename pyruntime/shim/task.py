@@ -17,7 +17,7 @@ import time
 from pyruntime.errors import PyruntimeError
 from pyruntime.runtime.api import Runtime
 from pyruntime.shim.link import MonitorLink, MonitorParent, ProcessExit
-from pyruntime.system.files import forget, read, replace
+from pyruntime.system.files import forget, read, write
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ROOT = "/run/containerd/pyruntime"   # of the state directories, one for each namespace
+_LARGEST = 16 << 20   # of a file: the message that it is made of has 4 MiB at most; JSON in JSON takes twice as much
 
 # The phases of a process. ADDED: only recorded. STARTED: its start was announced. DELETED: Delete is not answered yet.
 ADDED, CREATED, STARTED, DELETED = "added", "created", "started", "deleted"
@@ -69,7 +70,7 @@ class TaskProcess:
         self.size: tuple[int, int] | None = None   # of a terminal that does not exist yet: rows and columns
         self.end: ProcessExit | None = None
         self.expected = False
-        self.finished = False
+        self.finished = self.exited_at != 0   # in a file: of a process that could not be started
         self.waiters: list[Callable[[], None]] = []
 
     @property
@@ -105,6 +106,7 @@ class Task:
         self.root = root
         self.own_pids = True
         self.systemd = False
+        self.pod = False       # whether it holds the namespaces of a pod: sandbox_service.py
         self.monitor = 0       # pid
         self.leaving = False   # whether the monitor ends
         self.owner = (0, 0)    # of FIFOs and pipes
@@ -142,10 +144,7 @@ class Task:
         if not process.exec_id and process.phase != DELETED:
             values["task"] = {"root": self.root, "own_pids": self.own_pids, "systemd": self.systemd,
                               "owner": list(self.owner)}
-        try:
-            replace(process.file, encode(values).encode())
-        except OSError as error:
-            raise PyruntimeError(f'cannot write "{process.file}": {error.strerror}') from None
+        write(process.file, encode(values).encode())
 
     def load(self) -> None:
         """Read what another server has written."""
@@ -153,11 +152,12 @@ class Task:
             names = os.listdir(self.bundle)
         except FileNotFoundError:
             return   # the bundle is gone: there will be a Shutdown
+        self.pod = "pod.json" in names
         for name in names:
             if name != "shim.json" and not (name.startswith(("shim.exec.", "shim.deleted."))
                                             and name.endswith(".json")):
                 continue
-            values = decode(read(f"{self.bundle}/{name}"), name)
+            values = decode(read(f"{self.bundle}/{name}", _LARGEST), name)
             assert isinstance(values, dict)
             process = TaskProcess(self.bundle, **values)
             if process.phase == DELETED:
@@ -184,6 +184,8 @@ class Task:
     def delete(self, process: TaskProcess) -> None:
         """Forget a process, but for the answer to Delete: `answered`."""
         before, process.phase = process.file, DELETED
+        if os.path.exists(before):   # otherwise another server has come that far
+            os.rename(before, process.file)   # on a full disk there is no room for another file
         self.save(process)
         self._forget(process, before)
 

@@ -48,6 +48,12 @@ BinaryName = "{binary}"
 SHIM = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.shim]
 runtime_type = "io.containerd.pyruntime.v2"
 """
+# Pods that this shim makes without a pause image. containerd 2.x only: 1.6 ignores the line.
+PODS = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.pods]
+runtime_type = "io.containerd.pyruntime.v2"
+sandboxer = "shim"
+disable_pause_image_pull = true
+"""
 NETWORK = """{"cniVersion": "0.4.0", "name": "pods", "plugins": [
   {"type": "bridge", "bridge": "pods0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
    "ipam": {"type": "host-local", "dataDir": "/run/cni", "ranges": [[{"subnet": "10.88.0.0/16"}]],
@@ -70,7 +76,7 @@ class Containerd:
         (path / "cni").mkdir()
         (path / "cni/10-pods.conflist").write_text(NETWORK)
         self.config = path / "config.toml"
-        self.config.write_text(CONFIG.format(path=path, default=default, runtimes=runtimes + SHIM))
+        self.config.write_text(CONFIG.format(path=path, default=default, runtimes=runtimes + SHIM + PODS))
         self.log = path / "log"
         self.start()
         self.load(layout(path / "image"), "localhost/")

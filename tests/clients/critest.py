@@ -1,6 +1,6 @@
 """critest, the validation suite of the CRI, against containerd with runc and with pyruntime: as many specs must pass.
 
-    python -m tests.clients.critest CRITEST [--debian] [--focus REGEX]
+    python -m tests.clients.critest CRITEST [--debian] [--handler NAME] [--focus REGEX]
 
 CRITEST is the path of the program. No image is pulled: the images for the specs are built from busybox, under the names
 that the suite uses.
@@ -112,20 +112,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.clients.critest", description=__doc__.splitlines()[0])
     parser.add_argument("critest", help="the program")
     parser.add_argument("--debian", action="store_true", help="use Debian's containerd instead of the current version")
+    parser.add_argument("--handler", default="pyruntime", choices=("pyruntime", "shim", "pods"),
+                        help="what is compared with runc: pyruntime as a command (default), with its own shim, or with"
+                             " pods that the shim makes")
     parser.add_argument("--focus", default="", help="only specs that match the regular expression")
     options = parser.parse_args()
     programs = None if options.debian else builds.containerd()
-    verdicts = {name: judged(options.critest, name, programs, options.focus) for name in ("runc", "pyruntime")}
+    verdicts = {name: judged(options.critest, name, programs, options.focus) for name in ("runc", options.handler)}
     for name, found in verdicts.items():
         states = list(found.values())
         print(f"{name}: " + ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))))
     worse = [spec for spec, state in verdicts["runc"].items()
-             if state == "passed" and verdicts["pyruntime"].get(spec) != "passed"]
+             if state == "passed" and verdicts[options.handler].get(spec) != "passed"]
     for spec in worse:
         print(f"with runc only: {spec}")
-    for spec, state in verdicts["pyruntime"].items():
+    for spec, state in verdicts[options.handler].items():
         if state == "passed" != verdicts["runc"].get(spec):
-            print(f"with pyruntime only: {spec}")
+            print(f"with {options.handler} only: {spec}")
     return 1 if worse else 0
 
 

@@ -240,11 +240,14 @@ WITH_DEBIAN = ["output and status", "a life", "a program that is missing", "exec
                "limits", "rights", "mounts"]
 
 
-def test_the_same_as_runc(containerd: Containerd, case: str) -> None:
-    ours, with_shim, theirs = (CASES[case](lambda handler=handler, **config: Pod(
-        containerd, handler, f"p{list(CASES).index(case)}", **config)) for handler in ("pyruntime", "shim", "runc"))
-    assert ours == theirs
-    assert with_shim == theirs
+def test_the_same_as_runc(containerd: Containerd, case: str, request: pytest.FixtureRequest) -> None:
+    handlers = ["runc", "pyruntime", "shim"]
+    if "debian" not in request.node.name:
+        handlers.append("pods")   # containerd 1.6 has no sandbox API
+    theirs, *ours = (CASES[case](lambda handler=handler, **config: Pod(
+        containerd, handler, f"p{list(CASES).index(case)}", **config)) for handler in handlers)
+    for handler, seen in zip(handlers[1:], ours, strict=True):
+        assert (handler, seen) == (handler, theirs)
 
 
 def test_the_client_uses_pyruntime(containerd: Containerd) -> None:

@@ -3,7 +3,8 @@
  *
  * Prints a line for each link to the host's files, and at the end the number of inspected processes. Such links are
  * directories that are not beneath the container's own root, unless they are read-only and their ".." leads
- * nowhere, and writable files, except the container's own and those named tasks and cgroup.procs. */
+ * nowhere and they stay read-only until the end, and writable files, except the container's own and those named tasks
+ * and cgroup.procs. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,13 +21,19 @@
 static struct stat root;
 static long seen, looked;
 
+static struct kept { /* directories that were harmless, so far */
+	int fd;
+	char path[64];
+} kept[64];
+static size_t kept_count;
+
 static bool same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
 /* Whether ".." leads to the container's own root, or nowhere (a detached mount) and nothing can be written there. */
-static bool harmless(int fd)
+static bool harmless(int fd, const char *path)
 {
 	struct stat here, above;
 	struct statvfs fs;
@@ -42,7 +49,13 @@ static bool harmless(int fd)
 		alone = false;
 	}
 	close(at);
-	return same(&here, &root) || (alone && !fstatvfs(fd, &fs) && fs.f_flag & ST_RDONLY);
+	if (same(&here, &root))
+		return true;
+	if (!alone || fstatvfs(fd, &fs) || !(fs.f_flag & ST_RDONLY))
+		return false;
+	if (kept_count < sizeof kept / sizeof *kept && (kept[kept_count].fd = dup(fd)) >= 0)
+		snprintf(kept[kept_count++].path, sizeof kept->path, "%s", path);
+	return true;
 }
 
 static void look(const char *pid, const char *path)
@@ -58,7 +71,7 @@ static void look(const char *pid, const char *path)
 	const char *name = strrchr(target, '/') ? strrchr(target, '/') + 1 : target;
 	if (fstat(fd, &st))
 		;
-	else if (S_ISDIR(st.st_mode) && !harmless(fd))
+	else if (S_ISDIR(st.st_mode) && !harmless(fd, path))
 		printf("%s: %s is the directory %s\n", pid, path, target);
 	else if (S_ISREG(st.st_mode) && strcmp(name, "tasks") && strcmp(name, "cgroup.procs") &&
 		 strncmp(target, "/memfd:", 7) && (stat(target, &own) || !same(&st, &own))) {
@@ -107,6 +120,10 @@ int main(int argc, char **argv)
 		if (list)
 			closedir(list);
 	}
+	struct statvfs fs;
+	for (size_t i = 0; i < kept_count; i++)
+		if (fstatvfs(kept[i].fd, &fs) || !(fs.f_flag & ST_RDONLY))
+			printf("%s is a directory that became writable\n", kept[i].path);
 	printf("seen %ld processes, %ld links\n", seen, looked);
 	return 0;
 }

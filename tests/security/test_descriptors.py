@@ -139,11 +139,9 @@ def test_exec_into_a_user_namespace(watch: Watch) -> None:
     _prove(watch, 20)
 
 
-@pytest.mark.parametrize("users", [False, True], ids=["same users", "user namespace"])
-def test_containers_that_join_its_pid_namespace(watch: Watch, tmp_path: Path, users: bool) -> None:
-    """A pod with shared processes (`--pid container:NAME`): `create` sets up the whole container, and the other
-    container sees nothing before the root has changed. With everything that needs descriptors: cgroup namespace, hooks,
-    terminal."""
+def _beside(watch: Watch, tmp_path: Path, users: bool) -> Bundle:
+    """The bundle of a container that joins the pid namespace of the watching one, with everything that needs
+    descriptors: cgroup namespace, hooks, terminal."""
     linux = watch.bundle.config["linux"]
     if users:
         linux["namespaces"].append({"type": "user"})
@@ -159,7 +157,32 @@ def test_containers_that_join_its_pid_namespace(watch: Watch, tmp_path: Path, us
     beside.config["linux"]["sysctl"] = {"net.ipv4.ping_group_range": "0 0"}
     beside.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}]}
     beside.shell("test $$ -gt 1 && tty && exit 7", process__terminal=True)
+    return beside
+
+
+@pytest.mark.parametrize("users", [False, True], ids=["same users", "user namespace"])
+def test_containers_that_join_its_pid_namespace(watch: Watch, tmp_path: Path, users: bool) -> None:
+    """A pod with shared processes (`--pid container:NAME`): `create` sets up the whole container, and the other
+    container sees nothing before the root has changed."""
+    beside = _beside(watch, tmp_path, users)
     for number in range(40):
         done = watch.runtime("run", "--bundle", beside, f"beside-{number}")
         assert (done.returncode, "/dev/pts/0" in done.stdout) == (7, True), done.stderr + done.stdout
+    _prove(watch, 10)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, which delays system calls")
+@pytest.mark.parametrize("when", ["enter", "exit"])
+def test_the_process_that_creates_procfs_inside_is_slow(watch: Watch, tmp_path: Path, when: str) -> None:
+    """It enters the pid namespace, where the other container has the time to open what it has open."""
+    beside = _beside(watch, tmp_path, False)
+    command = [str(watch.runtime.command), "--root", str(watch.runtime.root), "run", "--bundle", str(beside), "beside"]
+    # Among others its only message to the stub.
+    delay = f"inject=sendmsg,fsmount:delay_{when}=100000"
+    with (tmp_path / "out").open("w") as out:
+        done = subprocess.run(["strace", "-qq", "-f", "-o", tmp_path / "trace", "-e", "trace=fsmount,sendmsg",
+                               "-e", delay, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False,
+                              timeout=60)
+    assert done.returncode == 7, (tmp_path / "out").read_text()
+    assert "DELAYED" in (tmp_path / "trace").read_text()
     _prove(watch, 10)

@@ -50,6 +50,8 @@ class ShimError(Exception):
 class Client:
     """One connection; ``call`` waits for the answer, ``begin`` does not."""
 
+    methods = messages.METHODS
+
     def __init__(self, path: str, service: str = "containerd.task.v2.Task") -> None:
         self.connection = socket.socket(socket.AF_UNIX)
         self.connection.settimeout(PATIENCE)
@@ -60,7 +62,7 @@ class Client:
 
     def begin(self, method: str, **fields: Any) -> int:
         self.stream += 2
-        known = messages.METHODS.get(method)
+        known = self.methods.get(method)
         request = messages.REQUEST.encode({"service": self.service, "method": method,
                                            "payload": known[0].encode(fields) if known else b""})
         self.connection.sendall(FRAME.pack(len(request), self.stream, 1, 0) + request)
@@ -74,7 +76,7 @@ class Client:
         response = messages.RESPONSE.decode(self._answers.pop(stream))
         if response["status"]:
             raise ShimError(response["status"]["code"], response["status"]["message"])
-        return messages.METHODS[method][1].decode(response["payload"])
+        return self.methods[method][1].decode(response["payload"])
 
     def call(self, method: str, **fields: Any) -> dict[str, Any]:
         return self.answer(self.begin(method, **fields), method)
@@ -125,12 +127,13 @@ class EventSink:
 
 
 class Machine:
-    """A room in which shims are started, with one namespace. ``shim`` is the program: ours, or containerd's own."""
+    """A room in which shims are started, with one namespace, which is also the name of the cgroup. ``shim`` is the
+    program: ours, or containerd's own; ``suffix`` tells two rooms apart."""
 
-    def __init__(self, path: Path, shim: str = SHIM) -> None:
+    def __init__(self, path: Path, shim: str = SHIM, suffix: str = "") -> None:
         self.path = path
         self.shim = shim
-        self.namespace = f"shim-tests-{os.getpid()}"
+        self.namespace = f"shim-tests-{os.getpid()}{suffix}"
         self.room = Room(path, [self.namespace], str(Path(PYRUNTIME).parent))
         self.sink = EventSink(path / "events")
         self.clients: list[Client] = []
@@ -167,6 +170,11 @@ class Machine:
     def kill_server(self) -> None:
         for pid in self.servers():
             self.room.run("kill", "-9", str(pid))
+
+    def mounts(self, path: Path) -> list[str]:
+        """The mounts in the room at a path or below it: here they are not seen."""
+        points = [line.split()[4] for line in self.room.ok("cat", "/proc/self/mountinfo").splitlines()]
+        return [point for point in points if Path(point).is_relative_to(path)]
 
     def monitors(self) -> list[str]:
         """The IDs of the tasks that have a monitor."""
@@ -248,7 +256,7 @@ class Container:
         deleted = self.call("Delete")
         self.call("Shutdown", now=True)
         until(lambda: self.name not in self.machine.monitors())
-        assert not os.path.ismount(self.bundle / "rootfs")
+        assert self.machine.mounts(self.bundle) == []
         self.client.close()
         return deleted
 

@@ -35,7 +35,7 @@ int do_begin(struct front *f, const struct step_begin *a)
 		return HAND_OVER;
 	for (;;) {
 		ssize_t size = recv(f->connection, report, sizeof report, MSG_PEEK);
-		if (ready && (size == 0 || (size < 0 && errno == ECONNRESET)))
+		if (ready && size <= 0)
 			return 0; /* the program has taken over: the kernel closed init's end at execve */
 		if (!ready && size < 0 && errno == ECONNRESET)
 			return HAND_OVER; /* init has not read the request: it died, or another `start` came first */

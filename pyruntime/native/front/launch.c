@@ -223,9 +223,9 @@ int do_await_program(struct front *f, const struct step_await_program *a)
 	struct report report;
 	if (await_report(f, REPORT_EXEC, &report) || !f->launch->process)
 		return HAND_OVER;
-	/* Only the filter and execve are left: if they succeed, the stream ends. */
-	ssize_t size = recv(f->launch->control, &report, sizeof report, 0);
-	return size == 0 || (size < 0 && errno == ECONNRESET) ? 0 : HAND_OVER;
+	/* Only the filter and execve are left: if they succeed, the stream ends. However it ends, the program may be
+	 * running by then, and must not be executed a second time: only a report of a failure is a failure. */
+	return recv(f->launch->control, &report, sizeof report, 0) > 0 ? HAND_OVER : 0;
 }
 
 int do_follow_cgroup(struct front *f, const struct step_follow_cgroup *a)

@@ -1,5 +1,6 @@
 /* The init process of a container with --init: /.pocker-init -- PROGRAM [ARGUMENT...]
-   and of a sandbox (pyruntime/sandbox): /.pyruntime-init wait=1
+   of a sandbox (pyruntime/sandbox): /.pyruntime-init wait=1
+   and of the holder of a pod (pyruntime/shim/pod.py): /init wait=1
 
    Runs the program as its child, forwards signals to it, reaps orphans, and exits with the program's exit status: 128 +
    N for signal N, 127 if the program does not exist, 126 if it cannot be run. Then the kernel kills the remaining
@@ -43,8 +44,9 @@ static int collected(pid_t program, int *status)
 	return found;
 }
 
-/* Wait on standard input, a socket to the program that owns the sandbox. When that program ends, so do we, and with us
- * the pid namespace. A byte from it asks for the death of all other processes, and is answered. */
+/* Wait on standard input, a socket to the program that owns the sandbox, or a pipe that a monitor holds. When that
+ * program ends, so do we, and with us the pid namespace. A byte from it asks for the death of all other processes, and
+ * is answered. */
 static int wait_for_owner(void)
 {
 	char byte;

@@ -55,11 +55,24 @@ static struct client *client_of(uint64_t serial)
 	return NULL;
 }
 
+static struct pending *take_out(struct pending **place)
+{
+	struct pending *found = *place;
+	*place = found->next;
+	if (!*place)
+		last = place;
+	request_count--;
+	return found;
+}
+
+/* An answer to one of its requests, if a server works on it, is for nobody. */
 static void drop_client(struct client *client)
 {
-	for (struct pending *request = first; request; request = request->next)
-		if (request->client == client->serial)
-			request->client = 0; /* its answer, if there is a server that works on it, is for nobody */
+	for (struct pending **place = &first; *place;)
+		if ((*place)->client == client->serial)
+			free(take_out(place));
+		else
+			place = &(*place)->next;
 	close(client->fd);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
@@ -147,7 +160,7 @@ static bool take_frames(struct client *client)
 		if (in->used - at < FRAME + length)
 			break;
 		if (in->data[at + 8] == TYPE_QUIT)
-			quit();
+			quit(false);
 		/* Other types belong to streams, which no method here has. */
 		if (request && !take_request(client, stream, in->data + at + FRAME, length))
 			return false;
@@ -228,16 +241,6 @@ void clients_turn(const struct pollfd *entries, size_t count)
 			;
 }
 
-static struct pending *take_out(struct pending **place)
-{
-	struct pending *found = *place;
-	*place = found->next;
-	if (!*place)
-		last = place;
-	request_count--;
-	return found;
-}
-
 void answer(uint64_t number, const void *response, size_t length)
 {
 	for (struct pending **place = &first; *place; place = &(*place)->next)
@@ -264,13 +267,8 @@ void refuse_requests(const char *why)
 
 void repeat_requests(void)
 {
-	for (struct pending **place = &first; *place;)
-		if ((*place)->client) {
-			send_request(*place);
-			place = &(*place)->next;
-		} else {
-			free(take_out(place));
-		}
+	for (struct pending *request = first; request; request = request->next)
+		send_request(request);
 }
 
 bool clients_flushed(void)

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,8 +46,7 @@ void link_wanted(void)
 		due = 0;
 }
 
-/* --- finding a server ------------------------------------------------------------------------------------------------
- */
+/* --- finding a server ------------------------------------------------------------------------------------ */
 
 static void become_server(int listener)
 {
@@ -96,19 +96,34 @@ static bool start_server(int listener)
 	return pid > 0 && status == 0;
 }
 
+/* The lock of those who start or end a server; -1 with errno. A server that ends removes the file. */
+static int take_lock(void)
+{
+	char path[128];
+	if (!join(path, sizeof path, (const char *[]){server_path, ".lock", NULL}))
+		return -1;
+	for (;;) {
+		struct stat ours, there;
+		int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (lock < 0)
+			return -1;
+		while (flock(lock, LOCK_EX) && errno == EINTR)
+			;
+		if (!fstat(lock, &ours) && !stat(path, &there) && ours.st_dev == there.st_dev &&
+		    ours.st_ino == there.st_ino)
+			return lock;
+		close(lock);
+	}
+}
+
 static int find_or_start(void)
 {
 	int fd = connect_to(server_path);
 	if (fd >= 0)
 		return fd;
-	char path[128];
-	if (!join(path, sizeof path, (const char *[]){server_path, ".lock", NULL}))
-		return -1;
-	int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int lock = take_lock();
 	if (lock < 0)
 		return -1;
-	while (flock(lock, LOCK_EX) && errno == EINTR)
-		;
 	fd = connect_to(server_path); /* another monitor may have been faster */
 	if (fd < 0) {
 		unlink(server_path);
@@ -142,7 +157,7 @@ static void link_down(void)
 
 static void connect_link(void)
 {
-	char hello[8192];
+	char hello[HELLO_LARGEST + 2];
 	heard = false;
 	link_fd = find_or_start();
 	if (link_fd < 0) {
@@ -151,16 +166,9 @@ static void connect_link(void)
 		return;
 	}
 	fcntl(link_fd, F_SETFL, fcntl(link_fd, F_GETFL) | O_NONBLOCK);
-	const char *const texts[] = {options->id, options->namespace, options->bundle, options->address};
-	size_t length = 0;
-	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-		size_t size = strlen(texts[i]) + 1;
-		if (length + size > sizeof hello)
-			_exit(1); /* main has checked it */
-		memcpy(hello + length, texts[i], size);
-		length += size;
-	}
-	link_send(HELLO, 0, (uint64_t)getpid(), hello, length);
+	/* `start` has checked that there is room. */
+	const char *end = stpcpy(stpcpy(hello, options->id) + 1, options->bundle) + 1;
+	link_send(HELLO, 0, (uint64_t)getpid(), hello, (size_t)(end - hello));
 	tell_exits();
 	tell_events();
 	repeat_requests();
@@ -175,8 +183,7 @@ int link_patience(void)
 	return left > 0 ? (int)left : 0;
 }
 
-/* --- packets ---------------------------------------------------------------------------------------------------------
- */
+/* --- packets --------------------------------------------------------------------------------------------- */
 
 /* The server has ended. What it has sent before is still read: the end of the stream comes last. */
 static void break_link(void)
@@ -227,8 +234,8 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 		break;
 	case RESPONSE:
 		answer(head->number, payload, head->length);
-		if (head->flags & 1)
-			quit();
+		if (head->flags)
+			quit(head->flags & 2);
 		break;
 	case FORGET:
 		forget_exit(head->number);

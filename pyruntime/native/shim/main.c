@@ -21,12 +21,13 @@ static int complain(const char *what, const char *about)
 /* Go's syntax: -x v, -x=v and --x v are the same. */
 static const char *read_flags(char **argv, struct options *options)
 {
+	const char *unused; /* events go to containerd's socket */
 	const struct {
 		const char *name;
 		const char **value;
 	} flags[] = {{"namespace", &options->namespace},
 		     {"address", &options->address},
-		     {"publish-binary", &options->publisher},
+		     {"publish-binary", &unused},
 		     {"id", &options->id},
 		     {"bundle", &options->bundle}};
 	while (*++argv && **argv == '-') {
@@ -45,7 +46,7 @@ static const char *read_flags(char **argv, struct options *options)
 		if (!strcmp(word, "v") || !strcmp(word, "version") || !strcmp(word, "info"))
 			return word;
 		if (!strcmp(word, "debug"))
-			options->debug = found = true;
+			found = true;
 		if (!found)
 			return NULL;
 	}
@@ -70,8 +71,7 @@ static bool write_file_at(const char *directory, const char *name, const char *t
 	return !close(fd) && whole;
 }
 
-/* --- start -----------------------------------------------------------------------------------------------------------
- */
+/* --- start ----------------------------------------------------------------------------------------------- */
 
 /* Less likely to be killed for memory than what it monitors, as with containerd's own shim. */
 static void adjust_oom_score(void)
@@ -108,13 +108,20 @@ static int bind_socket(const char *path, bool *alive)
 	return -1;
 }
 
+/* `path`: our socket, which nobody will serve; NULL: another monitor's. */
+static int give_up(const char *path, const char *what, const char *about)
+{
+	if (path)
+		unlink(path);
+	return complain(what, about);
+}
+
 static int start(struct options *options)
 {
 	char path[108], address[128];
 	bool alive = false;
-	if (strlen(options->id) + strlen(options->namespace) + strlen(options->bundle) + strlen(options->address) >
-	    8000)
-		return complain("the ID, the namespace and the paths", "too long");
+	if (strlen(options->id) + strlen(options->bundle) > HELLO_LARGEST)
+		return complain("the ID and the bundle's path", "too long");
 	const char *wrong = read_parameters(options);
 	if (wrong)
 		return complain("the request on standard input", wrong);
@@ -127,19 +134,16 @@ static int start(struct options *options)
 	int listener = bind_socket(path, &alive);
 	if (listener < 0 && !alive)
 		return complain(path, strerror(errno));
-	if (!alive && *options->cgroup && !enter_cgroup(options->cgroup)) {
-		int error = errno;
-		unlink(path);
-		return complain(options->cgroup, strerror(error));
-	}
+	if (!alive && *options->cgroup && !enter_cgroup(options->cgroup))
+		return give_up(path, options->cgroup, strerror(errno));
 	if (!join(address, sizeof address, (const char *[]){"unix://", path, NULL}) ||
 	    !write_file_at(options->bundle, "address", address))
-		return complain(options->bundle, "cannot write the file address");
+		return give_up(alive ? NULL : path, options->bundle, "cannot write the file address");
 	if (!alive) {
 		adjust_oom_score(); /* before the fork: our parent is containerd */
 		pid_t pid = fork();
 		if (pid < 0)
-			return complain("fork", strerror(errno));
+			return give_up(path, "fork", strerror(errno));
 		if (!pid) {
 			int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 			for (int fd = 0; fd < 3; fd++) /* containerd reads our output until nobody has it open */
@@ -156,8 +160,7 @@ static int start(struct options *options)
 									: complain("standard output", strerror(errno));
 }
 
-/* --- delete ----------------------------------------------------------------------------------------------------------
- */
+/* --- delete ---------------------------------------------------------------------------------------------- */
 
 static size_t put_head(unsigned char *out, int field, int wire_type, uint64_t number)
 {
@@ -262,8 +265,7 @@ static int delete (struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = {
-	    .namespace = "", .address = "", .publisher = "", .id = "", .sockets = "/run/containerd/s"};
+	struct options options = {.namespace = "", .address = "", .id = "", .sockets = "/run/containerd/s"};
 	char directory[4096];
 	(void)argc;
 	const char *action = read_flags(argv, &options);

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool quitting;
+static bool quitting, until_clients_leave;
 
 long long milliseconds(void)
 {
@@ -17,9 +17,10 @@ long long milliseconds(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-void quit(void)
+void quit(bool patiently)
 {
 	quitting = true;
+	until_clients_leave = patiently;
 }
 
 static int shorter(int one, int other)
@@ -66,8 +67,11 @@ int monitor(const struct options *options, const char *path, int listener)
 		size_t of_streams = streams_poll(entries + 2 + of_clients, room - 2 - of_clients);
 		int patience = shorter(link_patience(), streams_patience());
 		if (quitting) {
-			end = end ? end : milliseconds() + 2000; /* for a client that does not read its answer */
-			if (clients_flushed() || milliseconds() > end)
+			end = end ? end
+				  : milliseconds() + 2000; /* for a client that does not read its answer, or stays */
+			bool done =
+			    until_clients_leave ? clients_count() == 1 : clients_flushed(); /* 1: the listener */
+			if (done || milliseconds() > end)
 				break;
 			patience = shorter(patience, 100);
 		}

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define PARAMETERS_LARGEST (10u << 20)
@@ -90,7 +91,8 @@ static bool copy(char *out, size_t size, struct text text)
 	return true;
 }
 
-/* The value of a line `NAME = "VALUE"` of TOML; none if it has escapes. */
+/* The value of a line `NAME = "VALUE"` of TOML, in capitals or not (as pyruntime/shim/options.py); none if it has
+ * escapes. */
 static struct text setting(struct text body, const char *name)
 {
 	const char *at = (const char *)body.data, *end = at + body.length;
@@ -100,7 +102,7 @@ static struct text setting(struct text body, const char *name)
 		at = stop + 1;
 		while (line < stop && (*line == ' ' || *line == '\t'))
 			line++;
-		if ((size_t)(stop - line) <= strlen(name) || strncmp(line, name, strlen(name)))
+		if ((size_t)(stop - line) <= strlen(name) || strncasecmp(line, name, strlen(name)))
 			continue;
 		line += strlen(name);
 		while (line < stop && (*line == ' ' || *line == '\t' || *line == '='))

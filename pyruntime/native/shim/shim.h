@@ -1,7 +1,6 @@
 /* containerd-shim-pyruntime-v2: the command that containerd runs, and the monitor of each container.
  *
- *     containerd ──ttrpc──▶ monitor (this program, one for each container) ──link──▶ server (Python, one for a
- * namespace)
+ *     containerd ──ttrpc──▶ monitor (this program, one for each container) ──link──▶ server (Python, of a namespace)
  *
  * The monitor decides nothing. It is the parent of the container's processes and holds what must survive a server that
  * is killed: containerd's connections and its requests that are not answered yet, the exits of the processes, events
@@ -13,8 +12,7 @@
 #include <stdint.h>
 
 struct options {
-	const char *namespace, *address, *publisher, *id, *bundle;
-	bool debug;
+	const char *namespace, *address, *id, *bundle;
 	/* parameters.c */
 	char sockets[44];  /* directory: containerd allows for 42 bytes */
 	char cgroup[1024]; /* of the monitor; "": as containerd's */
@@ -22,8 +20,7 @@ struct options {
 	bool own_server, of_pod;
 };
 
-/* --- bytes that wait to be sent, or to be complete -----------------------------------------------------------------
- */
+/* --- bytes that wait to be sent, or to be complete ------------------------------------------------------- */
 
 struct buffer {
 	unsigned char *data;
@@ -35,8 +32,9 @@ void buffer_take(struct buffer *buffer, size_t length);                  /* remo
 void buffer_free(struct buffer *buffer);
 int buffer_send(struct buffer *buffer, int fd); /* what can be sent now; -1: the connection is broken */
 
-/* --- the link to the server ------------------------------------------------------------------------------------------
- * pyruntime/shim/link.py has the same. A packet is this head and its payload, in the byte order of the host; its
+/* --- the link to the server ------------------------------------------------------------------------------ */
+
+/* pyruntime/shim/link.py has the same. A packet is this head and its payload, in the byte order of the host; its
  * descriptors are sent with its first byte. */
 
 struct head {
@@ -48,7 +46,7 @@ struct head {
 
 enum kind {
 	/* monitor to server */
-	HELLO = 'H',   /* number: our pid; payload: id, namespace, bundle, containerd's address, each with a NUL */
+	HELLO = 'H',   /* number: our pid; payload: id and bundle, each with a NUL */
 	EXITED = 'X',  /* a struct exit */
 	EVENT = 'E',   /* number: its sequence; an event that is not confirmed yet. Server to monitor: keep it */
 	READY = 'R',   /* the end of what a new server is told */
@@ -60,7 +58,8 @@ enum kind {
 			    (uint16_t), and the words of the command line, each with a NUL */
 	OPEN = 'o',      /* as HOLD, for a FIFO that we open ourselves; flags 1: for reading; payload: the key, and the
 			    path with a NUL; number: that of the answer, SPAWNED with 1 or a negative errno */
-	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response; flags 1: end after it */
+	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response; flags 1: end after it; 2: end once the
+			    clients have left after it */
 	FORGET = 'f',    /* number: the exit to forget */
 	BIND = 'b',      /* number: an exit; payload: the key of its process (uint64_t): a server has dealt with it */
 	CONFIRMED = 'd', /* number: the event, which containerd has */
@@ -73,6 +72,8 @@ enum kind {
 			  once, and without an answer */
 };
 
+#define HELLO_LARGEST 8000 /* characters in the ID and the bundle's path */
+
 void link_begin(const struct options *options, const char *server);
 void link_send(enum kind kind, uint16_t flags, uint64_t number, const void *data, size_t length);
 void link_poll(struct pollfd *entry);
@@ -81,7 +82,7 @@ int link_patience(void); /* milliseconds until the next attempt to connect; -1: 
 bool link_up(void);
 void link_wanted(void); /* a request has come: connect now */
 
-/* --- containerd's side: ttrpc ------------------------------------------------------------------------------------- */
+/* --- containerd's side: ttrpc ---------------------------------------------------------------------------- */
 
 #define TYPE_QUIT 'q' /* not of ttrpc: the type of the frame by which `delete` ends a monitor that is left over */
 
@@ -94,8 +95,7 @@ void refuse_requests(const char *why); /* answer all requests with "unavailable"
 void repeat_requests(void);            /* send the requests that are not answered to a new server */
 bool clients_flushed(void);
 
-/* --- processes
- * -------------------------------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------------------------------------- */
 
 struct exit {
 	uint64_t serial, key; /* key: of the server's process, 0 until BIND */
@@ -109,8 +109,7 @@ void bind_exit(uint64_t serial, uint64_t key);
 bool has_exited(uint64_t key);
 void tell_exits(void);
 
-/* --- streams
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- streams --------------------------------------------------------------------------------------------- */
 
 void hold(uint64_t key, bool input, int fd);
 void terminal_add(uint64_t key, int master, int out, int in);
@@ -123,8 +122,7 @@ void streams_turn(const struct pollfd *entries, size_t count);
 size_t streams_count(void);
 int streams_patience(void);
 
-/* --- the rest
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- the rest -------------------------------------------------------------------------------------------- */
 
 void keep_event(uint64_t number, const void *data, size_t length);
 void drop_event(uint64_t number);
@@ -132,7 +130,7 @@ void tell_events(void);
 
 int monitor(const struct options *options, const char *path, int listener);
 long long milliseconds(void);
-void quit(void);
+void quit(bool patiently); /* once the answers are sent; patiently: once the clients have left */
 
 /* parameters.c: read standard input of `start`; returns what is wrong, or NULL */
 const char *read_parameters(struct options *options);

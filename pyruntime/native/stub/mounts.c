@@ -217,22 +217,35 @@ int do_open_source(struct stub *s, const struct step_open_source *a)
 	return put_slot(s, a->slot, fd);
 }
 
-int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs)
+int new_filesystem(struct stub *s, const char *fstype, const char *source, struct strs options)
 {
 	int fs = (int)syscall(SYS_fsopen, fstype, FSOPEN_CLOEXEC);
 	if (fs < 0)
 		return fail(s, "fsopen", "filesystem type %s", fstype);
-	int fd = -1;
 	if (*source && syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", source, 0))
 		fs_fail(s, fs, "fsconfig", source);
 	else if (!configure(s, fs, options)) {
-		if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
-			fs_fail(s, fs, "fsconfig", fstype);
-		else if ((fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attrs)) < 0)
-			fs_fail(s, fs, "fsmount", fstype);
+		if (!syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+			return fs;
+		fs_fail(s, fs, "fsconfig", fstype);
 	}
 	close(fs);
+	return -1;
+}
+
+int mount_filesystem(struct stub *s, int fs, const char *fstype, uint64_t attrs)
+{
+	int fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attrs);
+	if (fd < 0)
+		fs_fail(s, fs, "fsmount", fstype);
+	close(fs);
 	return fd;
+}
+
+int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs)
+{
+	int fs = new_filesystem(s, fstype, source, options);
+	return fs < 0 ? -1 : mount_filesystem(s, fs, fstype, attrs);
 }
 
 enum { COPY_UP = 1, INHERIT_MODE = 2, PLAIN_PLACE = 4, INHERIT_OWNER = 8 };

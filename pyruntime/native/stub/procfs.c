@@ -61,8 +61,9 @@ static int run_apart(int (*function)(void *), void *arg, char *stack)
 static int inside(void *arg)
 {
 	struct mounting *m = arg;
-	/* Read-only as long as the container can see it through us: its files are not masked yet. */
-	int fd = new_mount(m->s, "proc", m->source, m->options, MOUNT_ATTR_RDONLY);
+	/* Not a mount: the container can see us, and what it opened through /proc/PID/fd would be the mount in which no
+	 * file is masked or read-only yet. What fsopen(2) returns cannot be opened there. */
+	int fd = new_filesystem(m->s, "proc", m->source, m->options);
 	return fd < 0 || send_with_fd(m->to, "p", 1, fd) ? 1 : 0;
 }
 
@@ -89,8 +90,8 @@ static int outside(void *arg)
 	return 0;
 }
 
-/* procfs shows the pid namespace of the process that mounts it: a helper enters the pid namespace, mounts procfs, and
- * exits. */
+/* procfs shows the pid namespace of the process that creates it: a helper enters the pid namespace, creates procfs,
+ * and exits. */
 int mount_proc_inside(struct stub *s, const char *source, struct strs options)
 {
 	static char stack[16384] __attribute__((aligned(16)));
@@ -105,10 +106,5 @@ int mount_proc_inside(struct stub *s, const char *source, struct strs options)
 	close(pair[0]);
 	if (fd < 0 && !s->call)
 		fail(s, "recvmsg", "procfs");
-	if (fd >= 0 && set_attr(fd, 0, 0, MOUNT_ATTR_RDONLY, 0)) {
-		fail(s, "mount_setattr", "procfs");
-		close(fd);
-		fd = -1;
-	}
-	return fd;
+	return fd < 0 ? -1 : mount_filesystem(s, fd, "proc", 0);
 }

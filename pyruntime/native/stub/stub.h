@@ -89,6 +89,9 @@ int sys_open_tree(int dir, const char *path, unsigned flags);
 /* mount_setattr(2) */
 int set_attr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
 /* A new filesystem as a detached mount. */
+/* A filesystem (fsopen(2)), a detached mount of it, and both in one. mount_filesystem closes fs. */
+int new_filesystem(struct stub *s, const char *fstype, const char *source, struct strs options);
+int mount_filesystem(struct stub *s, int fs, const char *fstype, uint64_t attrs);
 int new_mount(struct stub *s, const char *fstype, const char *source, struct strs options, uint64_t attrs);
 
 /* procfs.c */

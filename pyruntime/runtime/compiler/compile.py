@@ -37,7 +37,7 @@ class Plan:
     ``document``      the document that ``where`` of the steps refers to, for messages
     ``cgroup_paths``  the container's cgroup directory in each hierarchy ("" is v2)
     ``warnings``      the warnings that the specification requires
-    ``encoded``       the stub's part in binary form, if it is known already (form.py)
+    ``encoded``       the stub's part in binary form; empty until it is known
     """
 
     __slots__ = ("cgroup_paths", "document", "encoded", "slots", "steps", "warnings")

@@ -68,12 +68,15 @@ CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
 class PlanOptions:
     """Options of the command line. ``scratch``: a directory of the host that belongs to the container;
-    ``cgroup_manager``: one of CGROUP_MANAGERS."""
+    ``cgroup_manager``: one of CGROUP_MANAGERS; ``waits``: whether init waits for `start`."""
 
-    __slots__ = ("cgroup_manager", "console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch")
+    __slots__ = ("cgroup_manager", "console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch",
+                 "waits")
 
     def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
-                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs") -> None:
+                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs", waits: bool = True
+                 ) -> None:
+        self.waits = waits
         self.cgroup_manager = cgroup_manager
         self.scratch = scratch
         self.pivot = pivot
@@ -151,7 +154,7 @@ class Setup:
         self.birthplace = NO_SLOT
         self.joined_container = joined
         self.revived = revived
-        self.slots = ["start"] if joined is None else ["init"] if joined.own_root else ["init", "root"]
+        self.slots = ["start"] * options.waits if joined is None else ["init"] if joined.own_root else ["init", "root"]
         if config.get("process.terminal", False) and options.console:
             self.slots.append("console")
         if self._notifies():

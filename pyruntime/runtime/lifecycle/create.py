@@ -75,7 +75,7 @@ class Request:
 
 
 class Creation(Launch):
-    """The launch of `create`; it is over when init waits for `start`."""
+    """The launch of `create`; it is over when init waits for `start`, or (preparation.py) has executed its program."""
 
     def __init__(self, plan: Plan, config: Config, container: StateDirectory, record: StateRecord,
                  request: Request, beside: Callable[[StateRecord], bool]) -> None:
@@ -86,6 +86,7 @@ class Creation(Launch):
         self.container = container
         self.record = record
         self.beside = beside
+        self.waits = "start" in plan.slots
 
     def state(self, status: str) -> dict[str, Any]:
         """The current state document for a hook."""
@@ -106,7 +107,10 @@ class Creation(Launch):
         return self.beside(self.record)
 
     def over(self, report: channel.Report | None) -> bool:
-        if report is None or report.kind != channel.CREATED:
+        if not self.waits:
+            if not self.taken_over(report):
+                return False
+        elif report is None or report.kind != channel.CREATED:
             return False
         self.debug("init: closing the pipe to signal completion")
         for step in self.plan.steps:
@@ -139,8 +143,9 @@ class Creation(Launch):
 
     def let_go(self) -> None:
         """The record is on disk: init may wait without the runtime."""
-        channel.go(self._control, {})
-        self._control.close()
+        if self.waits:
+            channel.go(self._control, {})
+            self._control.close()
 
     def abandon(self, error: BaseException) -> None:
         """Undo a container that was created but not handed over to the caller (for example: its pid file was
@@ -193,12 +198,12 @@ def find_host(request: Request) -> Host:
 
 
 def make_plan(config: Config, container_id: str, request: Request, host: Host | None = None, cache: str = "",
-              scratch: str = "") -> Plan:
+              scratch: str = "", waits: bool = True) -> Plan:
     """Compile the plan for a host, by default for this one. ``cache`` is the directory of compiled filters, ``scratch``
-    the container's directory."""
+    the container's directory; ``waits``: whether init waits for `start`."""
     options = PlanOptions(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
-                      cgroup_manager=request.cgroup_manager)
+                      cgroup_manager=request.cgroup_manager, waits=waits)
     return compile_plan(config, host or find_host(request), options, container_id)
 
 

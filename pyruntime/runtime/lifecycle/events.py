@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 _STEP = 0.5   # seconds between checks that the cgroup still exists: the kernel does not notify of its removal
 
 
-def statistics(root: str, container_id: str) -> dict[str, Any]:
-    """The statistics of a container's cgroup, in runc's format. Raises StateError unless the container is running."""
-    return stats(_living(root, container_id).cgroup)
+def statistics(root: str, container_id: str, *, parent: bool = False) -> dict[str, Any]:
+    """The statistics of a container's cgroup, or of its parent, in runc's format. Raises StateError unless the
+    container is running."""
+    cgroup = _living(root, container_id).cgroup
+    return stats({key: os.path.dirname(path) for key, path in cgroup.items()} if parent else cgroup)
 
 
 def _living(root: str, container_id: str) -> StateRecord:

@@ -39,6 +39,43 @@ if TYPE_CHECKING:
     from pyruntime.runtime.lifecycle.foreground import Foreground
 
 
+class ExecPlans:
+    """The last plans of a process that lives long: a program that is executed again and again in a container, such as a
+    probe, is compiled once. What exec has to know of the host is what this process may do, and that is read once.
+    Safe for several threads."""
+
+    SIZE = 64
+
+    def __init__(self) -> None:
+        self._configs: dict[tuple[Any, ...], Config] = {}
+        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._hosts: dict[bool | None, Host] = {}
+
+    def config(self, container: StateDirectory, record: StateRecord, request: ExecRequest) -> Config:
+        """The configuration of a request whose process is given as text."""
+        key = container.directory, record.pid, record.started, request.process
+        found = self._configs.get(key)
+        if found is None:
+            found = _config(container, record, request)
+            if len(self._configs) >= self.SIZE:
+                self._configs.clear()
+                self._plans.clear()
+            self._configs[key] = found
+        return found
+
+    def plan(self, container: StateDirectory, record: StateRecord, config: Config, request: ExecRequest) -> Plan:
+        """Its plan."""
+        host = self._hosts.get(request.rootless)
+        if host is None:
+            host = self._hosts[request.rootless] = _host(request)
+        foreign = _foreign_namespaces(record.pid)   # init may have changed them
+        key = container.directory, record.pid, record.started, request.process, foreign, request.rootless
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = exec_plan(container, record, config, request, host, foreign)
+        return found
+
+
 class ExecRequest:
     """The options of `exec`, besides the ID.
 
@@ -51,6 +88,7 @@ class ExecRequest:
     ``streams``        the process's descriptors 0, 1 and 2, instead of those of its parent
     ``parent``         the process that starts it and waits for it
     ``on_pid``         called with the process's pid, before the command is executed
+    ``plans``          where plans are kept and looked for; only with a process object as text, and no other option
     ``keep``           called after that with the descriptor of the connection to the process: while another process has
                        it open, the process is not disturbed by the end of this one
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
@@ -63,9 +101,11 @@ class ExecRequest:
                  stdin: bool = True, remember: bool = False, console: _socket.socket | None = None,
                  streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
                  on_pid: Callable[[int], None] = lambda pid: None,
-                 keep: Callable[[int], None] = lambda fd: None, warn: Callable[[str], None] = lambda text: None,
-                 debug: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+                 keep: Callable[[int], None] = lambda fd: None, plans: ExecPlans | None = None,
+                 warn: Callable[[str], None] = lambda text: None, debug: Callable[[str], None] = lambda text: None,
+                 **options: Any) -> None:
         self.args = args
+        self.plans = plans
         self.process = process
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
         self.pid_file = os.path.abspath(pid_file) if pid_file else ""
@@ -102,7 +142,7 @@ def execute(root: str, container_id: str, request: ExecRequest) -> int:
     container = StateDirectory(root, container_id)
     record = container.read()
     _check_status(container, record, request)
-    config = _config(container, record, request)
+    config = (request.plans.config if request.plans else _config)(container, record, request)
     terminal = bool(config.get("process.terminal", False))
     _check_terminal(terminal, request)
     check_descriptors(request.preserve_fds)
@@ -212,7 +252,8 @@ def _launch(container: StateDirectory, record: StateRecord, config: Config, requ
     fds = {}
     try:
         fds = open_init(record)
-        plan = exec_plan(container, record, config, request, _host(request), _foreign_namespaces(record.pid))
+        plan = request.plans.plan(container, record, config, request) if request.plans else exec_plan(
+            container, record, config, request, _host(request), _foreign_namespaces(record.pid))
         if "root" not in plan.slots:
             os.close(fds.pop("root"))
         for warning in plan.warnings:
@@ -248,6 +289,8 @@ class ExecLaunch(Launch):
         self._remember = remember
         self.on_pid = request.on_pid
         self._keep_connection = request.keep
+        # Without this step the process is not stopped to be reported: the caller gets its pid when it exists.
+        self._reported = any(step.op.name == "report_process" for step in plan.steps)
 
     def run(self) -> int:
         """Carry out the launch, and keep its plan if requested."""
@@ -257,6 +300,8 @@ class ExecLaunch(Launch):
 
     def started(self) -> None:
         self._close_window()   # the namespaces are joined
+        if not self._reported:
+            self.on_pid(self.init)
 
     def left_behind(self) -> list[str]:
         self._close_window()

@@ -234,8 +234,10 @@ class Launch:
 
     def _spawn(self) -> None:
         # First what may fail for a reason of the caller's: nothing is open yet.
-        injected = self._fault.for_stub(self.plan.steps)
-        self.encoded = encode(self.plan.steps, injected) if injected or not self.plan.encoded else self.plan.encoded
+        if injected := self._fault.for_stub(self.plan.steps):
+            self.encoded = encode(self.plan.steps, injected)
+        else:
+            self.encoded = self.plan.encoded = self.plan.encoded or encode(self.plan.steps)
         ours, theirs = channel.pair()
         self._control = ours
         image = plan = -1
@@ -341,9 +343,12 @@ class Launch:
             if pid:
                 try:
                     os.kill(pid, SIGKILL)
+                except ProcessLookupError:   # its parent is another process, which has waited for it and knows the exit
+                    self.debug(f"process {pid} has exited by itself")
+                try:
                     self.parent.wait(pid)
-                except (ProcessLookupError, ChildProcessError):
-                    continue   # the process exited by itself
+                except ChildProcessError:
+                    continue   # that parent has ended, too
         had_init = self.init
         self.stub = self.init = 0   # their pids may be reused
         if had_init:

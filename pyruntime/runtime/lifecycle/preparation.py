@@ -47,7 +47,8 @@ class Preparation:
         self._kept_text = encode(self._kept).encode()
         self._host = find_host(request)
         self._cache = os.path.join(root, ".seccomp")
-        plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK))
+        plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK),
+                         waits=False)
         for problem in (*self.config.forgiven, *warnings(self.config)):
             request.warn(f"{self.config.document}: {problem}")
         for warning in plan.warnings:
@@ -57,7 +58,7 @@ class Preparation:
         self._entrances: dict[tuple[str, ...], Form] = {}
 
     def create(self, container_id: str, request: Request) -> StateRecord:
-        """As create.create, for this bundle."""
+        """As create.create, for this bundle; and init executes its program at once."""
         container = StateDirectory(self.root, container_id)
         return carry_out(container, self.config, self._form.fill({ID_MARK: container_id}, {}), request, self._kept_text,
                          beside=lambda record: False, settle=container.write)
@@ -71,6 +72,8 @@ class Preparation:
             config = Config({**self._kept, "process": process}, "exec", self.config.bundle)
             plan = exec_plan(StateDirectory(self.root, ID_MARK), StateRecord(id=ID_MARK, cgroup=self._cgroup), config,
                              ExecRequest(cgroup=cgroup), self._host, namespaces_of(config))
+            if not terminal:   # whose master end is received before the command is executed
+                plan.steps = [step for step in plan.steps if step.op.name != "report_process"]
             form = self._entrances[key] = Form(plan, [ID_MARK, _GROUP_MARK])
         return form
 

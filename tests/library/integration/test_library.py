@@ -15,8 +15,9 @@ from tests.containers import Bundle, Runtime
 
 
 def test_all_matches_the_module() -> None:
-    assert set(pyruntime.__all__) == {"AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Runtime",
-                                      "Sandbox", "State", "__version__", "errors", "run_sandboxed"}
+    assert set(pyruntime.__all__) == {
+        "AsyncPool", "AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Pool", "Runtime",
+        "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed"}
     for name in pyruntime.__all__:
         assert getattr(pyruntime, name)
     with pytest.raises(AttributeError):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime import AsyncPool, AsyncSandbox, ImageStore, Limits, Pool, Template
-from pyruntime.errors import RunFailed, SandboxFileError, StateError, UsageError
+from pyruntime import AsyncPool, AsyncSandbox, ImageStore, Limits, Pool, Sandbox, Template
+from pyruntime.errors import RunFailed, SandboxFileError, StateError, StepError, UsageError
 from pyruntime.sandbox.leftovers import PLACE
 from tests.conftest import TOP
 
@@ -202,3 +202,52 @@ def _until(condition: object, seconds: float = 10) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+CODE = """
+import sys, pickle
+class Thing:
+    pass
+assert pickle.loads(pickle.dumps(Thing())) and __name__ == "__main__"
+print(sys.stdin.read(), end="")
+print("problem", file=sys.stderr)
+sys.exit(3)
+"""
+
+
+def test_an_interpreter_that_waits() -> None:
+    with Sandbox.host() as box:
+        done = box.python(CODE, input="abc")
+        assert (done.stdout, done.stderr, done.returncode) == (b"abc", b"problem\n", 3), done.stderr
+    with Template(interpreter="python3") as template:
+        with template.sandbox() as box:
+            assert "python3" in str(box.run(["ps", "ax"], text=True).stdout), "it waits"
+            for _ in range(3):
+                done = box.python(CODE, input="abc", text=True)
+                assert (done.stdout, done.stderr, done.returncode) == ("abc", "problem\n", 3)
+            assert box.python("1/0").returncode == 1
+            assert b'File "<code>", line 1' in box.python("1/0").stderr
+            assert box.python("while 1: pass", timeout=0.2).timed_out
+            with pytest.raises(RunFailed):
+                box.python("raise SystemExit(4)", check=True)
+        with template.sandbox() as box:
+            box.run(["sh", "-c", "kill -9 $(ps ax | grep '[p]ython3' | awk '{print $1}')"])
+            _until(lambda: box._waiting is not None and not box._waiting.alive)
+            assert box.python("print(1)").stdout == b"1\n", "another one is started"
+        with template.sandbox(limits=Limits(memory="64m")) as box:
+            assert box.python("x = bytearray(1 << 30)").reason == "oom"
+        with pytest.raises(StepError):
+            template.sandbox(interpreter="no-such-python")
+        with Pool(template, 2) as pool:
+            assert [pool.python(f"print({number})", text=True).stdout for number in range(6)] == [
+                f"{number}\n" for number in range(6)]
+
+            async def program() -> None:
+                async with AsyncPool(template, 1) as pool:
+                    done = await asyncio.gather(*(pool.python("print(input())", input=str(n), text=True)
+                                                  for n in range(5)))
+                    assert [one.stdout for one in done] == [f"{n}\n" for n in range(5)]
+                    with pytest.raises(asyncio.TimeoutError):
+                        await asyncio.wait_for(pool.python("while 1: pass"), 0.3)
+
+            asyncio.run(program())

@@ -111,15 +111,14 @@ class Traffic:
             self._same("exec status", container.client.answer(waiting, "Wait")["exit_status"], status)
         deleted = container.call("Delete", exec_id=name)
         self._same("exec deleted", (deleted["pid"], deleted["exit_status"]), (pid, status))
+        found = out.all()
         if terminal:
-            found = out.all().replace(b"\r\n", b"\n")
-            if given:   # its echo may come at any place
-                found, text = (b"".join(sorted(part.replace(b"given\n", b"").splitlines(True))) for part in (
-                    found, text))
-            self._same("exec output", found, text)
+            text = text.replace(b"\n", b"\r\n")
+            if given:   # its echo may come at any place, also within a line
+                found, text = bytes(sorted(found)), bytes(sorted(text + b"given\r\n"))
         else:
-            self._same("exec output", out.all(), text)
             self._same("exec errors", streams.all(), b"err\n")
+        self._same("exec output", found, text)
 
 
 def test_nothing_is_lost(machine: Machine) -> None:

@@ -88,11 +88,15 @@ def test_the_directory_of_sockets(machine: Machine) -> None:
     lived(container)
 
 
-@pytest.mark.parametrize(("choice", "servers"), [("namespace", 1), ("pod", 2), ("container", 3)])
-def test_whose_server(machine: Machine, choice: str, servers: int) -> None:
+@pytest.mark.parametrize(("option", "choice", "servers"), [
+    ("Server", "namespace", 1), ("Server", "pod", 2), ("server", "container", 3)])
+def test_whose_server(machine: Machine, option: str, choice: str, servers: int) -> None:
     """One for the namespace, for each pod, or for each container; it ends soon after the last one."""
     machine.kill_server()
-    options = toml(f'Server = "{choice}"\n')
+    sockets = Path(machine.room.seen("/run/containerd/s"))
+    machine.room.ok("mkdir", "-p", "/run/containerd/s")
+    before = set(sockets.iterdir())
+    options = toml(f'{option} = "{choice}"\n')
     containers = []
     for name, pod in (("a", "one"), ("b", "one"), ("c", "two")):
         containers.append(Container(
@@ -105,6 +109,7 @@ def test_whose_server(machine: Machine, choice: str, servers: int) -> None:
         lived(container, options)
     if choice != "namespace":
         until(lambda: machine.servers() == [])
+        assert set(sockets.iterdir()) == before   # no lock either
 
 
 def test_an_unknown_server(machine: Machine) -> None:
@@ -136,7 +141,8 @@ def test_bytes_that_are_no_message(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    (toml("NoPivot = true"), "unknown option NoPivot"), (toml("SystemdCgroup = 7"), "write a bool"),
+    (toml("NoPivot = true"), "unknown option NoPivot; known are BinaryName, CriuImagePath,"),
+    (toml("SystemdCgroup = 7"), "write a bool"),
     (toml("a b"), "not TOML"), (runc_options(binary_name="no-runtime"), 'exec: "no-runtime": executable file not found'
                                 ' in $PATH'),
     (runc_options(binary_name="/no/runtime"), "no such file or directory"),

@@ -66,8 +66,7 @@ def test_mapped_ids(machine: Machine, kind: str) -> None:
     container = Container(machine, name, "sh", "-c", script, edit=in_user_namespace)
     container.bundle.chmod(0o711)
     container.create(rootfs=[mount], options=None)
-    mounts = [line.split()[4] for line in machine.room.ok("cat", "/proc/self/mountinfo").splitlines()]
-    assert [path for path in mounts if path.startswith(str(container.bundle))] == [f"{container.bundle}/rootfs"]
+    assert machine.mounts(container.bundle) == [f"{container.bundle}/rootfs"]
     container.call("Start")
     assert container.call("Wait")["exit_status"] == 0, container.out.data
     assert container.out.all() == b"0 0\n" + (b"of layer 1\n" if kind != "bind" else b"")
@@ -81,7 +80,7 @@ def test_a_map_that_is_wrong(machine: Machine) -> None:
     with pytest.raises(ShimError, match="failed to mount rootfs component"):
         container.create(rootfs=[{"type": "bind", "source": str(machine.path / "image"),
                                   "options": ["bind", "uidmap=none", "gidmap=0:1:1"]}])
-    assert not os.path.ismount(container.bundle / "rootfs")
+    assert machine.mounts(container.bundle) == []
     container.call("Shutdown")
     until(lambda: "wrong" not in machine.monitors())
 
@@ -94,7 +93,7 @@ def test_a_mount_that_fails_takes_the_others_along(machine: Machine) -> None:
         container = Container(machine, f"second-{number}", "true")
         with pytest.raises(ShimError, match=r"failed to mount rootfs component.*no such file or directory"):
             container.create(rootfs=[image, second])
-        assert not os.path.ismount(container.bundle / "rootfs")
+        assert machine.mounts(container.bundle) == []
         container.call("Shutdown")
 
 
@@ -108,3 +107,29 @@ def test_a_target_below_the_root(machine: Machine, tmp_path: Path) -> None:
     container.call("Wait")
     assert container.out.all() == b"here\n"
     container.remove()
+
+
+@pytest.mark.parametrize(("target", "place"), [("/link", "/run/user"), ("/../../run/user", "/run/user")])
+def test_a_target_stays_below_the_root(machine: Machine, tmp_path: Path, target: str, place: str) -> None:
+    """Whatever symbolic links the image has."""
+    link = machine.path / "image/link"
+    if not link.is_symlink():
+        link.symlink_to(place)
+    (machine.path / f"image{place}").mkdir(parents=True, exist_ok=True)
+    image = {"type": "bind", "source": str(machine.path / "image"), "options": ["rbind"]}
+    container = Container(machine, f"stays-{len(target)}", "true")
+    container.create(rootfs=[image, {"type": "bind", "source": str(tmp_path), "target": target, "options": ["bind"]}])
+    assert machine.mounts(Path(place)) == []
+    assert machine.mounts(container.bundle) == [f"{container.bundle}/rootfs", f"{container.bundle}/rootfs{place}"]
+    container.call("Start")
+    container.call("Wait")
+    container.remove()
+
+
+def test_a_target_that_is_missing(machine: Machine) -> None:
+    image = {"type": "bind", "source": str(machine.path / "image"), "options": ["rbind"]}
+    container = Container(machine, "missing", "true")
+    with pytest.raises(ShimError, match=r'failed to mount rootfs component: target "/no/such": no such file'):
+        container.create(rootfs=[image, {**image, "target": "/no/such"}])
+    assert machine.mounts(container.bundle) == []
+    container.call("Shutdown")

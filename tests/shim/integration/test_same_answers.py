@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from pyruntime.shim import messages
 from pyruntime.shim.protobuf import TEXT, UNSIGNED, Table
 from tests.clients import builds
 from tests.clients.conftest import VERSIONS
-from tests.shim.client import SHIM, Container, Machine, Reader, ShimError, until
+from tests.shim.client import Container, Machine, Reader, ShimError, until
 
 pytestmark = pytest.mark.timeout(120)
 _WORDS = ("container not created", "process does not exist", "process already finished", "no such file or directory",
@@ -109,7 +108,7 @@ class Recorded:
         self.facts.append(sorted(sink.of(name)))   # containerd's shim may send `exit` after `delete`
         with contextlib.suppress(ConnectionResetError):   # containerd's may end before it answers
             self.container.client.call("Shutdown", id=name)
-        self.facts.append(os.path.ismount(self.container.bundle / "rootfs"))
+        self.facts.append(self.machine.mounts(self.container.bundle))
         os.close(self._log)
         return self.facts
 
@@ -125,18 +124,11 @@ def machines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     for path in paths:
         busybox_rootfs(path / "image")
     kind, directory = (Current, builds.containerd()) if current else (Debian, Path("/usr/bin"))
-    ours, theirs = Machine(paths[0], SHIM), kind(paths[1], str(directory / "containerd-shim-runc-v2"))
-    # Two rooms of one process would have the same cgroups.
-    theirs.namespace += "-theirs"
+    ours = Machine(paths[0])
+    theirs = kind(paths[1], str(directory / "containerd-shim-runc-v2"), "-theirs")
     yield ours, theirs
     for machine in (ours, theirs):
         machine.close()
-        _remove_cgroups(machine.namespace)
-
-
-def _remove_cgroups(name: str) -> None:
-    subprocess.run(["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/{name}*", "-exec", "rmdir", "{}",
-                    "+"], stderr=subprocess.DEVNULL, check=False)
 
 
 def _requests(exec_id: str = "") -> list[tuple[str, dict[str, Any]]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,8 @@ import pytest
 
 from bundles.build import busybox_rootfs
 from pyruntime.shim import messages
-from tests.shim.client import FRAME, Container, Machine, ShimError, read_frame, until
+from pyruntime.shim.link import HELLO, READY, MonitorLink
+from tests.shim.client import FRAME, Client, Container, Machine, ShimError, read_frame, until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -96,6 +100,42 @@ def test_exec(machine: Machine) -> None:
         "exit", "delete"])
 
 
+def test_the_next_server_knows_that_a_process_failed(machine: Machine) -> None:
+    container = Container(machine, "known", "sleep", "100")
+    container.create()
+    container.call("Start")
+    container.exec("e", "nosuch")
+    with pytest.raises(ShimError):
+        container.call("Start", exec_id="e")
+    waited = container.call("Wait", exec_id="e")
+    machine.kill_server()
+    assert container.call("State", exec_id="e")["status"] == 3
+    assert container.call("Wait", exec_id="e") == waited
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_the_same_program_again(machine: Machine) -> None:
+    """The server keeps plans: each process gets its own streams, in its own container."""
+    for life in range(2):   # the second container has the same ID and another init
+        container = Container(machine, "again", "sh", "-c", f"echo life {life} >/dev/shm/life; sleep 100")
+        container.create()
+        container.call("Start")
+        for number in range(3):
+            out = container.exec(f"same-{number}", "sh", "-c", "until cat /dev/shm/life; do :; done; exit 3")
+            other = container.exec(f"other-{number}", "sh", "-c", f"exit {number}")
+            for name, status in (("same", 3), ("other", number)):
+                container.call("Start", exec_id=f"{name}-{number}")
+                assert container.call("Wait", exec_id=f"{name}-{number}")["exit_status"] == status
+                container.call("Delete", exec_id=f"{name}-{number}")
+            assert (out.all(), other.all()) == (f"life {life}\n".encode(), b"")
+        container.call("Kill", signal=9)
+        container.call("Wait")
+        container.remove()
+        shutil.rmtree(container.bundle)
+
+
 def test_errors_have_the_codes_that_containerd_knows(machine: Machine) -> None:
     container = Container(machine, "codes", "sleep", "100")
     for method in ("State", "Start", "Kill", "Pids", "Stats", "Delete", "Wait"):
@@ -110,6 +150,10 @@ def test_errors_have_the_codes_that_containerd_knows(machine: Machine) -> None:
     with pytest.raises(ShimError, match="cannot delete a running process") as running:
         container.call("Delete")
     assert running.value.code == 9
+    for fields in ({"options": {"type_url": "", "value": b"\x0a\x05a"}}, {"signal": 1 << 40}):
+        with pytest.raises(ShimError) as wrong:
+            container.call("Kill" if "signal" in fields else "Checkpoint", **fields)
+        assert wrong.value.code == 3
     container.call("Kill", signal=15, all=True)
     container.call("Kill", signal=9)
     container.call("Wait")
@@ -123,7 +167,7 @@ def test_a_failed_create_leaves_nothing(machine: Machine) -> None:
     container = Container(machine, "failed", "nosuch")
     with pytest.raises(ShimError, match=r"OCI runtime create failed.*executable file not found"):
         container.create()
-    assert not os.path.ismount(container.bundle / "rootfs")
+    assert machine.mounts(container.bundle) == []
     assert not os.path.lexists(container.bundle / "state")
     assert container.out.all() == b""
     container.call("Shutdown")
@@ -256,6 +300,190 @@ def test_a_server_is_replaced_on_purpose(machine: Machine) -> None:
     container.remove()
 
 
+def test_a_create_in_progress_does_not_delay_the_next_server(machine: Machine) -> None:
+    """It is waiting for the monitor when SIGTERM comes."""
+    container, other = Container(machine, "progress", "true"), Container(machine, "bystander", "true")
+    begun, reader = begin_create(container)
+    machine.room.ok("kill", "-TERM", str(machine.servers()[0]))
+    before = time.monotonic()
+    descriptor = os.open(reader, os.O_RDONLY | os.O_NONBLOCK)
+    assert container.client.answer(begun, "Create")["pid"] > 0
+    other.call("Connect")
+    assert time.monotonic() - before < 5
+    os.close(descriptor)
+    container.remove()
+    other.call("Shutdown")
+
+
+def begin_create(container: Container) -> tuple[int, Path]:
+    """A Create that waits for a client, who does not open its FIFO: the stream, and the FIFO."""
+    fifo = container.bundle / "unread"
+    os.mkfifo(fifo)
+    mount = {"type": "bind", "source": str(container.machine.path / "image"), "options": ["rbind"]}
+    begun = container.client.begin("Create", id=container.name, bundle=str(container.bundle), stdout=str(fifo),
+                                   rootfs=[mount])
+    until(lambda: container.machine.mounts(container.bundle))
+    return begun, fifo
+
+
+def test_the_server_and_containerd_are_killed_during_create(machine: Machine) -> None:
+    """The next containerd finds no task, and its Shutdown removes what is left."""
+    container = Container(machine, "both", "true")
+    begin_create(container)
+    container.client.close()
+    machine.kill_server()
+    container.client = machine.client(container.path)
+    for method in ("Pids", "Delete"):
+        with pytest.raises(ShimError, match="not created"):
+            container.call(method)
+    container.call("Shutdown")
+    until(lambda: "both" not in machine.monitors())
+    assert machine.mounts(container.bundle) == []
+    assert not os.path.lexists(container.bundle / "state")
+    assert not os.path.exists(machine.room.seen(f"/run/containerd/pyruntime/{machine.namespace}/both"))
+
+
+def test_deletes_at_once(machine: Machine) -> None:
+    """One of them deletes it."""
+    container = Container(machine, "deletes", "sh", "-c", "sleep 100")
+    container.create()
+    container.call("Start")
+    container.exec("e", "true")
+    container.call("Start", exec_id="e")
+    container.call("Wait", exec_id="e")
+    assert delete_at_once(container, exec_id="e") == [0, 5, 5]
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    assert delete_at_once(container) == [0, 5, 5]
+    container.call("Shutdown")
+    until(lambda: "deletes" not in machine.monitors())
+    until(lambda: machine.sink.of("deletes")[-1] == "delete")
+    assert machine.sink.of("deletes").count("delete") == 1
+
+
+def delete_at_once(container: Container, **fields: str) -> list[int]:
+    """The codes of three answers."""
+    codes = []
+    for stream in [container.client.begin("Delete", id=container.name, **fields) for _ in range(3)]:
+        try:
+            container.client.answer(stream, "Delete")
+            codes.append(0)
+        except ShimError as error:
+            codes.append(error.code)
+    return sorted(codes)
+
+
+def test_requests_of_clients_that_have_gone(machine: Machine) -> None:
+    """Are given up: they do not count among those that may wait for an answer."""
+    container = Container(machine, "gone", "sleep", "100")
+    container.create()
+    container.call("Start")
+    for _ in range(4100):
+        client = Client(container.path)
+        client.begin("Wait", id="gone")
+        client.close()
+    assert container.call("State")["status"] == 2
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_a_full_disk(machine: Machine) -> None:
+    """A container that was created can be started and deleted."""
+    place = Path("/run/user")
+    container = Container(machine, "full", "sleep", "100")
+    container.call("Shutdown")
+    until(lambda: "full" not in machine.monitors())
+    machine.room.ok("mount", "-t", "tmpfs", "-o", "size=256k", "full", str(place))
+    machine.room.ok("cp", "-a", str(container.bundle), str(place))
+    container.bundle = place / "full"
+    container.client = machine.client(machine.start("full", container.bundle))
+    container.create()
+    machine.room.run("sh", "-c", f"cat /dev/zero >{place}/filler")
+    container.call("Start")
+    machine.kill_server()
+    assert container.call("State")["status"] == 2
+    with pytest.raises(ShimError, match="No space left on device"):
+        container.call("Exec", exec_id="e", spec={"type_url": "", "value": b'{"args": ["true"], "cwd": "/"}'})
+    container.call("Kill", signal=9)
+    assert container.call("Wait")["exit_status"] == 137
+    assert container.call("Delete")["exit_status"] == 137
+    container.call("Shutdown")
+    until(lambda: "full" not in machine.monitors())
+    assert machine.mounts(container.bundle) == []
+    machine.room.ok("umount", str(place))
+
+
+def test_a_large_process_is_known_to_the_next_server(machine: Machine) -> None:
+    container = Container(machine, "large", "sleep", "100")
+    container.create()
+    container.call("Start")
+    process = {"args": ["true"], "cwd": "/", "env": [f"V{number}={'x' * 100_000}" for number in range(13)]}
+    container.call("Exec", exec_id="e", spec={"type_url": "", "value": json.dumps(process).encode()})
+    machine.kill_server()
+    assert container.call("State", exec_id="e")["status"] == 1
+    container.call("Start", exec_id="e")
+    assert container.call("Wait", exec_id="e")["exit_status"] == 0
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_the_exits_of_processes_that_failed_are_forgotten(machine: Machine) -> None:
+    """Another process may get their pids."""
+    container = Container(machine, "forgotten", "sleep", "100")
+    container.create()
+    container.call("Start")
+    for number in range(10):
+        container.exec(f"e{number}", "nosuch")
+        with pytest.raises(ShimError):
+            container.call("Start", exec_id=f"e{number}")
+        container.call("Delete", exec_id=f"e{number}")
+    listener = socket.socket(socket.AF_UNIX)   # in the place of the next server
+    place = Path(machine.room.seen("/run/containerd/s"))
+    listener.bind(str(place / "next"))
+    listener.listen()
+    listener.settimeout(20)
+    (server,) = place.glob("*.server")
+    (place / "next").rename(server)
+    machine.kill_server()
+    connection, _ = listener.accept()
+    link, kinds = MonitorLink(connection), []
+    while READY not in kinds:
+        kinds += [packet.kind for packet in link.packets()]
+    server.unlink()
+    for end in (listener, connection):
+        end.close()
+    assert kinds == [HELLO, READY]
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_a_start_that_fails_leaves_no_socket(machine: Machine) -> None:
+    bundle = machine.path / "no-address"
+    (bundle / "address").mkdir(parents=True)
+    sockets = Path(machine.room.seen("/run/containerd/s"))
+    before = set(sockets.iterdir())
+    done = subprocess.run(machine.room.words(*machine.words("no-address", bundle), "start"), stdin=subprocess.DEVNULL,
+                          capture_output=True, check=False, timeout=60, env=machine.environment)
+    assert done.returncode == 1 and b"cannot write the file address" in done.stderr
+    assert set(sockets.iterdir()) == before
+
+
+def test_a_logging_program_has_the_usual_signals(machine: Machine, tmp_path: Path) -> None:
+    """Python ignores SIGPIPE and SIGXFSZ."""
+    logger = tmp_path / "logger"
+    logger.write_text('#!/bin/sh\nexec 5>&-\ngrep SigIgn /proc/self/status >"$2"\ncat <&3\n')
+    logger.chmod(0o755)
+    container = Container(machine, "signals", "true")
+    container.create(stdout=f"binary://{logger}?to={tmp_path}/signals")
+    container.call("Start")
+    container.call("Wait")
+    container.remove()
+    assert int((tmp_path / "signals").read_text().split()[1], 16) & (1 << 12 | 1 << 24) == 0
+
+
 def test_limits_and_statistics(machine: Machine) -> None:
     container = Container(machine, "limits", "sleep", "100")
     container.create()
@@ -327,7 +555,7 @@ def test_delete_program(machine: Machine) -> None:
         assert done.returncode == 0, done.stderr
         deleted = messages.METHODS["Delete"][1].decode(done.stdout)
         assert deleted["exit_status"] == 137 and deleted["pid"] in (pid, 0)
-        assert not os.path.ismount(container.bundle / "rootfs")
+        assert machine.mounts(container.bundle) == []
         assert machine.room.run("kill", "-0", str(pid)).returncode != 0
 
 

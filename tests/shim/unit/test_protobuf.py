@@ -85,6 +85,7 @@ def test_what_the_encoding_allows(data: bytes, values: dict[str, Any]) -> None:
     b"\x0a\x01\xff",        # not UTF-8
     b"\x32\x02\x0a\x05",    # the inner message is cut off
     b"\x1d\x01\x02\x03\x04",   # a number as fixed32
+    b"\x3a\x00" * 65_537,     # more items than any message has, in two bytes each
 ])
 def test_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):

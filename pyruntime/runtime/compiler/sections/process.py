@@ -74,7 +74,7 @@ def every_cpu() -> Iterator[Step]:
 
 def _wait(setup: Setup) -> Iterator[Step]:
     # Later steps may belong to `start`; a process that joins a container has no `start`.
-    if setup.joined_container is None:
+    if setup.joined_container is None and setup.options.waits:
         yield step("created", "await_start", "process", slot=setup.slots.index("start"))
 
 
