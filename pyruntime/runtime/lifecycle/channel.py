@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import os
 from struct import Struct
 
 from pyruntime.errors import PyruntimeError
@@ -25,9 +26,30 @@ class Report:
         self.detail = detail.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
+_passing: set[_socket.socket] = set()
+
+
 def pair() -> tuple[_socket.socket, _socket.socket]:
-    """A connected pair of sockets that preserves message boundaries."""
-    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+    """A connected pair of sockets that preserves message boundaries: ours, and the stub's, for `passed`."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+    _passing.add(theirs)
+    return ours, theirs
+
+
+def passed(theirs: _socket.socket) -> None:
+    """Close our copy of the stub's socket. The stream ends when the stub's copies are closed, so nobody else may have
+    one: not even a process that another thread of ours forks meanwhile."""
+    _passing.discard(theirs)
+    theirs.close()
+
+
+def _close_copies() -> None:
+    for theirs in _passing:
+        theirs.close()
+    _passing.clear()
+
+
+os.register_at_fork(after_in_child=_close_copies)
 
 
 def receive(sock: _socket.socket) -> Report | None:

@@ -253,7 +253,7 @@ class Launch:
             self.debug(f"nsexec container setup: the stub is process {self.stub}, run from its own copy")
             self._tell_of_plan()
         finally:
-            theirs.close()
+            channel.passed(theirs)
             for fd in (image, plan):
                 if fd >= 0:
                     os.close(fd)

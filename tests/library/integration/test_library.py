@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 import pyruntime
 from pyruntime import Runtime as Library
 from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.runtime.lifecycle.parent import Parent
 from tests.containers import Bundle, Runtime
 
 
@@ -43,6 +47,32 @@ def test_a_whole_life(runtime: Runtime, bundle: Bundle) -> None:
     library.delete("c1")
     with pytest.raises(NoSuchContainer):
         library.state("c1")
+
+
+def test_a_fork_of_the_caller_does_not_delay_a_launch(runtime: Runtime, bundle: Bundle) -> None:
+    """As another thread may make it while the stub is being started: its copies of our descriptors stay open."""
+    children = []
+
+    class Forking(Parent):
+        def spawn(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]]) -> int:
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+                os._exit(0)
+            children.append(child)
+            return super().spawn(program, words, descriptors)
+
+    library, begin = Library(runtime.root), time.monotonic()
+    bundle.shell("sleep 100")
+    library.create("c1", bundle.path, parent=Forking())
+    try:
+        library.start("c1")
+        assert library.exec("c1", ["sh", "-c", "exit 3"], parent=Forking()) == 3
+        assert time.monotonic() - begin < 30
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def test_run_returns_the_status(runtime: Runtime, bundle: Bundle) -> None:
