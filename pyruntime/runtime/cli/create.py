@@ -50,7 +50,7 @@ def descriptors(parsed: Parsed) -> int:
 def request_of(context: RuntimeContext, parsed: Parsed) -> Request:
     """The request that the flags describe."""
     listen, variables = handed_over(os.environ, os.getpid())
-    return Request(console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
+    return Request(command=True, console_socket=parsed["console-socket"], pid_file=parsed["pid-file"],
                    pidfd_socket=parsed["pidfd-socket"], pivot=not parsed["no-pivot"],
                    new_keyring=not parsed["no-new-keyring"], preserve_fds=descriptors(parsed),
                    rootless=context.rootless, cgroup_manager=context.cgroup_manager, config_file=parsed["config"],

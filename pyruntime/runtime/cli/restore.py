@@ -38,4 +38,5 @@ def run(context: RuntimeContext, parsed: Parsed) -> int:
         lsm_profile=parsed["lsm-profile"], lsm_mount_context=parsed["lsm-mount-context"], warn=LOG.warning,
         cgroup_manager=context.cgroup_manager, debug=LOG.debug,
         **checkpoint.common(context, parsed))
+    request.create.command = True
     return restore(context.root, parsed.arguments[0], bundle_of(parsed), request, subreaper=not parsed["no-subreaper"])

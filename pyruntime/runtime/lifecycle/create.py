@@ -43,6 +43,7 @@ class Request:
     ``notify``          the service manager's socket (sd_notify(3)) that the program may notify; "" for none
     ``streams``         the descriptors 0, 1 and 2 of init, instead of those of its parent
     ``parent``          the process that starts init and waits for it
+    ``command``         this process does nothing else: `delete --force` may kill it to end the creation
     ``listen``          how many preserved descriptors are activated sockets; ``variables`` announces them
     ``debug``           called with a debug message for each operation
     """
@@ -51,7 +52,7 @@ class Request:
                  pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
                  rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
                  config_file: str = "", notify: str = "", listen: int = 0, variables: Sequence[str] = (),
-                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
+                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS, command: bool = False,
                  warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None) -> None:
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
@@ -70,6 +71,7 @@ class Request:
         self.config_file = config_file
         self.streams = streams
         self.parent = parent
+        self.command = command
         self.warn = warn
         self.debug = debug
 
@@ -239,7 +241,7 @@ def carry_out(container: StateDirectory, config: Config, plan: Plan, request: Re
     ``beside`` is called with the record while init is being set up, as long as it returns true; ``settle`` when the
     record is complete, to write it down.
     """
-    record = record_of(config, container.id, plan)
+    record = record_of(config, container.id, plan, command=request.command)
     container.claim(record)
     launch = None
     try:
@@ -320,16 +322,16 @@ def check_terminal(config: Config, request: Request) -> None:
         raise UsageError("cannot use console socket if pyruntime will not detach or allocate tty")
 
 
-def record_of(config: Config, container_id: str, plan: Plan) -> StateRecord:
-    """The record of a container that ``plan`` is about to create."""
+def record_of(config: Config, container_id: str, plan: Plan, *, command: bool = False) -> StateRecord:
+    """The record of a container that ``plan`` is about to create; ``command`` as in Request."""
     # Past the end for a plan of `restore`, which leaves no steps to `start`.
     waiting = next((number for number, step in enumerate(plan.steps) if step.op.name == "await_start"),
                    len(plan.steps))
     record = StateRecord(
         id=container_id, ociVersion=config.get("ociVersion"), bundle=config.bundle,
         rootfs=os.path.normpath(os.path.join(config.bundle, config.get("root.path"))), created=timestamp(),
-        annotations=config.get("annotations", {}), creator=[os.getpid(), start_time(os.getpid())],
-        cgroup=plan.cgroup_paths,
+        annotations=config.get("annotations", {}),
+        creator=[os.getpid(), start_time(os.getpid()), int(command)], cgroup=plan.cgroup_paths,
         # Recorded before they are created: a runtime that is killed half-way must not leave unknown cgroups behind.
         cgroup_made=_to_be_made(plan), has_process=bool(config["process"]), total=len(plan.steps),
         own_pids=any(node.get("type") == "pid" and not node.get("path", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from errno import EBUSY, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, StateError
@@ -113,10 +114,8 @@ def _delete(container: StateDirectory, *, force: bool, created: bool, warn: Call
         raise StateError(f"cannot delete container {container.id} that is not stopped: {status};"
                          " kill it, or use --force")
     if status == CREATING:
-        # The `create` of the container undoes its work itself when init or the stub dies; it must not run concurrently.
-        end_process(record.creator[0], record.creator[1])
         try:
-            record = container.read()   # read the record again, with what `create` has added since
+            record = _end_creation(container, record)
         except NoSuchContainer:   # `create` had failed and finished its cleanup
             container.remove()
             return
@@ -134,6 +133,23 @@ def _delete(container: StateDirectory, *, force: bool, created: bool, warn: Call
         container.clear()
     elif not force:   # another `delete` came first
         raise NoSuchContainer(f'container does not exist: "{container.id}"')
+
+
+def _end_creation(container: StateDirectory, record: StateRecord) -> StateRecord:
+    """The record after the end of `create`, which must not run concurrently: the command is killed; another program,
+    which has more to do, is waited for. Raises NoSuchContainer if it failed, StateError if it does not end."""
+    pid, started, *command = record.creator
+    if command == [0]:
+        deadline = time.monotonic() + _PATIENCE
+        while record.being_created():
+            if time.monotonic() > deadline:
+                raise StateError(f"container {container.id} is still being created by process {pid}, a program that has"
+                                 " more to do: try again later, or end that program")
+            time.sleep(0.01)
+            record = container.read()
+        return record
+    end_process(pid, started)
+    return container.read()   # with what `create` has added since
 
 
 def _end_unrecorded(container: StateDirectory) -> list[str]:

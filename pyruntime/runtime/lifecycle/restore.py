@@ -142,7 +142,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
                                revived)
         for warning in (*(f"{config.document}: {problem}" for problem in config.forgiven), *plan.warnings):
             request.create.warn(warning)
-        record = record_of(config, container_id, plan)
+        record = record_of(config, container_id, plan, command=request.create.command)
         container.claim(record)
         revival = Revival(plan, config, container, record, request)
         try:

@@ -52,7 +52,7 @@ class StateRecord:
     """The record of a container.
 
     ``pid``, ``started``      init and its start time; 0 before init exists
-    ``creator``               pid and start time of the process that runs `create`
+    ``creator``               pid and start time of the process that runs `create`, and whether it does nothing else
     ``cgroup``                hierarchy -> directory of the container's cgroup; ``cgroup_made``: those made by `create`
     ``unit``                  the systemd unit of the cgroup, or empty; ``user_unit``: whether it is a user unit
     ``rdt``                   resctrl directories that `delete` removes
@@ -96,7 +96,7 @@ class StateRecord:
 
     def being_created(self) -> bool:
         """Whether `create` is still running."""
-        return alive(*self.creator)
+        return alive(*self.creator[:2])
 
 
 class StateDirectory:

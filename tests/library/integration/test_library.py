@@ -75,6 +75,20 @@ def test_a_fork_of_the_caller_does_not_delay_a_launch(runtime: Runtime, bundle: 
             os.waitpid(child, 0)
 
 
+def test_delete_waits_for_a_program_that_creates_the_container(runtime: Runtime, bundle: Bundle,
+                                                               tmp_path: Path) -> None:
+    """`delete --force` kills a `create` command, but not a program with other containers and other work."""
+    script = f"echo >{tmp_path}/hook; sleep 1"
+    bundle.shell("sleep 100", hooks={"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]})
+    with ThreadPoolExecutor(1) as threads:
+        created = threads.submit(Library(runtime.root).create, "c1", bundle.path)
+        while not (tmp_path / "hook").exists():
+            time.sleep(0.01)
+        runtime.ok("delete", "--force", "c1")
+        assert created.result().status == "created"
+    assert runtime("state", "c1").returncode == 1
+
+
 def test_run_returns_the_status(runtime: Runtime, bundle: Bundle) -> None:
     assert Library(runtime.root).run("c1", bundle.shell("exit 7").path) == 7
 
