@@ -81,7 +81,7 @@ class RootSource:
 
     def prepare_unprivileged(self, scratch: str) -> Prepared:
         """The same without root: nothing can be mounted yet, and ``scratch`` is an ordinary directory."""
-        raise HostError("without root, a sandbox is that of the host's own system, of a directory or of a bundle")
+        raise HostError("only root can copy a sandbox")
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,12 @@ class ImageSource(RootSource):
             prepared.env, prepared.cwd = config.get("Env") or [], config.get("WorkingDir") or ""
             prepared.held, prepared.image, prepared.store = held.pop_all(), image, self.store
             return prepared
+
+    def prepare_unprivileged(self, scratch: str) -> Prepared:
+        """The image's files, unpacked once for all of the user's sandboxes; without progress of a pull."""
+        from pyruntime.sandbox.user_images import unpacked  # lazy: only without root
+
+        return BundleSource(unpacked(self.name, self.store)).prepare_unprivileged(scratch)
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,9 @@ def own_program(script: str) -> list[str]:
     gets the directories of packages that this process has as its first argument, with colons between them; only
     absolute ones, because the other process may work elsewhere.
     """
-    packages = ":".join(dict.fromkeys(path for path in sys.path if path.startswith("/")))   # each once: it adds its own
-    return [interpreter(), "-IS", f"{PACKAGE}/{script}", packages]
+    # Ours, too, which an editable installation does not name; each once, because the other process does the same.
+    packages = dict.fromkeys(path for path in (*sys.path, os.path.dirname(PACKAGE)) if path.startswith("/"))
+    return [interpreter(), "-IS", f"{PACKAGE}/{script}", ":".join(packages)]
 
 
 def _stat(pid: int) -> list[bytes]:

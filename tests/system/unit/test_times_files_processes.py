@@ -14,6 +14,7 @@ import pytest
 
 from pyruntime.errors import PyruntimeError
 from pyruntime.system import durations, files, processes, times
+from pyruntime.system.installed import PACKAGE
 from pyruntime.system.locks import Lock
 
 
@@ -103,4 +104,4 @@ def test_a_process_is_killed_only_if_its_start_time_is_right() -> None:
 def test_the_next_interpreter_gets_each_directory_of_packages_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each such process adds the directory of its own package, and its children would inherit one more each time."""
     monkeypatch.setattr(sys, "path", ["/a", "", "relative", "/b", "/a", "/b"])
-    assert processes.own_program("script.py")[-1] == "/a:/b"
+    assert processes.own_program("script.py")[-1] == f"/a:/b:{Path(PACKAGE).parent}"
