@@ -30,7 +30,7 @@ from pyruntime.sandbox import files
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.interpreter import Interpreter
 from pyruntime.sandbox.leftovers import PLACE, files_of, new_name, prune, runtime
-from pyruntime.sandbox.limits import Limits, size
+from pyruntime.sandbox.limits import BY_CGROUPS, Limits, limits_of, size
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
 from pyruntime.sandbox.private_mounts import bounded_files, in_private_mounts
 from pyruntime.sandbox.process import OutputStream, Process
@@ -96,7 +96,7 @@ class Sandbox:
 
     ``name``    of the sandbox and its cgroup, and in its network
     ``addresses``  its IP addresses in a network
-    ``unenforced``  the limits that this host cannot enforce; empty with cgroups
+    ``unenforced``  the limits that this host cannot enforce; empty with all controllers of cgroups
     """
 
     def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
@@ -110,6 +110,7 @@ class Sandbox:
         self._privileged = os.geteuid() == 0
         self.name = new_name()
         self.unenforced: tuple[str, ...] = ()
+        self._grouped = True   # whether there are cgroups
         self._user = _ROOT if not self._privileged else (user, user) if isinstance(user, int) else user
         self._env = dict(env or {})
         self._cwd = cwd
@@ -154,7 +155,7 @@ class Sandbox:
             theirs.close()
             os.close(silence)
         _living.add(self)
-        if interpreter and not self.unenforced:
+        if interpreter and self._grouped:
             try:
                 self._waiting = self._interpreter(interpreter)
             except BaseException:
@@ -237,26 +238,25 @@ class Sandbox:
             mounts = [*mounts, HostMount(f"{scratch}/resolv.conf", "/etc/resolv.conf")]
         self._prepared = prepared
         self._cwd = self._cwd or prepared.cwd or "/work"
-        for cgroups in (True, False):
+        swap, uncounted = _swap()
+        if uncounted and self.limits.memory is not None:
+            if require_limits:
+                raise HostError("limits cannot be enforced: the host has swap, which its cgroups do not count: boot with"
+                                " swapaccount=1, or leave out require_limits")
+            self.unenforced = ("swap",)
+        while True:
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,
-                                     env=self._env, writable=self._writable, swap=_counts_swap(),
-                                     seccomp=self._seccomp, devices=self._devices,
-                                     cgroup="" if not cgroups else f"/{ID_MARK}" if self._privileged else ID_MARK,
+                                     env=self._env, writable=self._writable, swap=swap,
+                                     seccomp=self._seccomp, devices=self._devices, without=self.unenforced,
+                                     cgroup="" if not self._grouped else f"/{ID_MARK}" if self._privileged else ID_MARK,
                                      owner=None if self._privileged else (os.geteuid(), os.getegid()))
-            self._runtime = runtime(cgroups=cgroups)
+            self._runtime = runtime(cgroups=self._grouped)
             try:
                 self._entrance = self._runtime.create_prepared(
                     self.name, preparation(self._runtime, document, scratch), streams=streams)
                 break
             except (HostError, StepError) as error:
-                # A value that the kernel refuses, or cannot grant now, is not a host without cgroups.
-                if not cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
-                        getattr(error, "errno", 0) in _REFUSED):
-                    raise
-                if require_limits:
-                    raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave"
-                                    " out require_limits") from None
-                self.unenforced = ("memory", "swap", "cpus", "pids")
+                self._do_without(error, require_limits=require_limits)
         if self._network:
             try:
                 self._network.enter(self._entrance.pid)
@@ -265,6 +265,21 @@ class Sandbox:
                 self._runtime.delete(self.name, force=True)
                 del self._entrance
                 raise
+
+    def _do_without(self, error: HostError | StepError, *, require_limits: bool) -> None:
+        """Give up the limits of a controller that the host lacks, or all cgroups; raise any other error."""
+        # A value that the kernel refuses, or cannot grant now, is not a host without cgroups.
+        if not self._grouped or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
+                getattr(error, "errno", 0) in _REFUSED):
+            raise error
+        if require_limits:
+            raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave out"
+                            " require_limits") from None
+        limits = limits_of(error.where)
+        if isinstance(error, HostError) and limits and not set(limits) <= set(self.unenforced):
+            self.unenforced = tuple(dict.fromkeys((*self.unenforced, *limits)))
+        else:
+            self.unenforced, self._grouped = BY_CGROUPS, False
 
     # ---- use ------------------------------------------------------------------------------------
 
@@ -366,7 +381,7 @@ class Sandbox:
         number = self._enter()
         held, group = ExitStack(), None
         try:
-            if not self.unenforced:
+            if self._grouped:
                 group = self._entrance.subgroup(f"run-{number}")
             elif self._alone.acquire(blocking=wait):
                 held.callback(self._alone.release)
@@ -446,7 +461,7 @@ class Sandbox:
             raise HostError("diff, commit and fork need root")
         self._enter()
         try:
-            if self.unenforced:
+            if not self._grouped:
                 yield
                 return
             with self._stilling:
@@ -580,12 +595,15 @@ def _variables(env: Mapping[str, str] | None) -> list[str] | None:
     return None if env is None else [f"{name}={value}" for name, value in env.items()]
 
 
-def _counts_swap() -> bool:
-    """Whether the host counts the swap of a cgroup (memory.memsw.* of v1, memory.swap.max of v2)."""
-    if os.path.isdir("/sys/fs/cgroup/memory"):
-        return os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+def _swap() -> tuple[bool, bool]:
+    """Whether the swap of a cgroup can be limited (memory.memsw.* of v1, memory.swap.max of v2), and whether there is
+    swap that cannot."""
     with open("/proc/swaps", encoding="ascii") as file:
-        return len(file.readlines()) > 1
+        swap = len(file.readlines()) > 1
+    if not os.path.isdir("/sys/fs/cgroup/memory"):
+        return swap, False
+    counted = os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+    return counted, swap and not counted
 
 
 def _after_fork() -> None:

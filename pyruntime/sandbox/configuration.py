@@ -39,11 +39,11 @@ _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sand
 
 def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
                   user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
-                  seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
+                  seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), without: Sequence[str] = (),
                   owner: tuple[int, int] | None = None) -> dict[str, Any]:
     """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``:
-    the filter; None: the default one. ``devices``: paths of the host. ``owner``: the user and the group that are root
-    in its user namespace; None: it has none. Raises UsageError."""
+    the filter; None: the default one. ``devices``: paths of the host. ``without``: limits to leave out. ``owner``:
+    the user and the group that are root in its user namespace; None: it has none. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -73,7 +73,7 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     linux["seccomp"] = profile(()) if seccomp is None else dict(seccomp)
     linux["devices"] = [_device(path, user) for path in devices]
     linux["resources"]["devices"] = [*linux["resources"]["devices"], *map(_allowed, linux["devices"])]
-    linux["resources"] |= limits.resources(swap=swap) if cgroup else {}
+    linux["resources"] |= limits.resources(swap=swap, without=without) if cgroup else {}
     if cgroup:
         linux["cgroupsPath"] = cgroup
     else:

@@ -8,9 +8,12 @@ from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _LEAST_DISK = 256 << 10
+_LIMITS = {"memory": ("memory", "swap"), "cpu": ("cpus",), "pids": ("pids",)}   # in linux.resources
+BY_CGROUPS = tuple(name for names in _LIMITS.values() for name in names)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -26,6 +29,11 @@ def size(name: str, value: int | str) -> int:
         if digits.isascii() and digits.isdigit() and unit in _UNITS:
             return int(digits) * _UNITS[unit]
     raise UsageError(f'{name} "{value}": write bytes, or a number with k, m, g or t, as "256m"')
+
+
+def limits_of(where: str) -> tuple[str, ...]:
+    """The limits that a place in config.json is made of, as "linux.resources.memory.limit"."""
+    return _LIMITS.get(where.removeprefix("linux.resources.").partition(".")[0], ())
 
 
 @dataclass(frozen=True)
@@ -69,12 +77,13 @@ class Limits:
         """``disk`` in bytes."""
         return size("disk", self.disk)
 
-    def resources(self, *, swap: bool) -> dict[str, Any]:
-        """linux.resources (config-linux.md#control-groups); ``swap``: whether the host counts swap."""
+    def resources(self, *, swap: bool, without: Sequence[str] = ()) -> dict[str, Any]:
+        """linux.resources (config-linux.md#control-groups); ``swap``: whether the host counts swap; ``without``: limits
+        that it cannot enforce."""
         found: dict[str, Any] = {"pids": {"limit": self.pids}}
         if self.memory is not None:
             memory = size("memory", self.memory)
             found["memory"] = {"limit": memory, **({"swap": memory + size("swap", self.swap)} if swap else {})}
         if self.cpus is not None:
             found["cpu"] = {"quota": round(self.cpus * 100_000), "period": 100_000}
-        return found
+        return {name: values for name, values in found.items() if not set(_LIMITS[name]) <= set(without)}

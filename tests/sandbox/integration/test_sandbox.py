@@ -16,6 +16,7 @@ import pytest
 
 from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandboxed
 from pyruntime.errors import ConfigError, RunFailed, SandboxFileError, StateError, StepError, UsageError
+from pyruntime.runtime.cgroups.host import discover
 from pyruntime.sandbox.leftovers import PLACE, prune
 from pyruntime.sandbox.sources import Directory, Prepared
 from tests.commands import COMMAND
@@ -497,3 +498,29 @@ def test_another_seccomp_filter(rootfs: Path) -> None:
         assert sh(box, "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
     with pytest.raises(ConfigError, match=r"linux\.seccomp\.defaultAction"):
         Sandbox(rootfs, seccomp={"defaultAction": "SCMP_ACT_NOSUCH"})
+
+
+@pytest.mark.parametrize(("controller", "missing"), [("pids", ("pids",)), ("memory", ("memory", "swap")),
+                                                     ("cpu", ("cpus",))])
+def test_a_host_without_a_controller(rootfs: Path, controller: str, missing: tuple[str, ...]) -> None:
+    """The other limits hold, and `unenforced` tells which do not."""
+    mountpoint = next((one.mountpoint for one in discover().hierarchies if controller in one.controllers), "")
+    if not mountpoint:
+        pytest.skip(f"the host has no cgroup v1 hierarchy with the {controller} controller, which could be unmounted")
+    script = f"""
+from pyruntime import *
+from pyruntime.errors import HostError
+limits = Limits(memory="40m", cpus=1, pids=20)
+with Sandbox({str(rootfs)!r}, limits=limits) as box:
+    print(box.unenforced, box.run(["dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1"]).reason,
+          b"fork" in box.run(["sh", "-c", "for i in $(seq 40); do sleep 1 & done; wait"], timeout=20).stderr)
+try:
+    Sandbox({str(rootfs)!r}, limits=limits, require_limits=True)
+except HostError as error:
+    print(error)
+"""
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", 'umount "$0" && exec "$@"', mountpoint, sys.executable,
+                           "-c", script], capture_output=True, text=True, check=True, cwd=TOP)
+    first, second = done.stdout.splitlines()
+    assert first == f"{missing} {'exited' if controller == 'memory' else 'oom'} {controller != 'pids'}"
+    assert f'"{controller}" controller' in second
