@@ -241,8 +241,8 @@ class Sandbox:
         swap, uncounted = _swap()
         if uncounted and self.limits.memory is not None:
             if require_limits:
-                raise HostError("limits cannot be enforced: the host has swap, which its cgroups do not count: boot with"
-                                " swapaccount=1, or leave out require_limits")
+                raise HostError("limits cannot be enforced: the host has swap, which its cgroups do not count: boot"
+                                " with swapaccount=1, or leave out require_limits")
             self.unenforced = ("swap",)
         while True:
             document = configuration(prepared, self.limits, scratch=scratch, mounts=mounts, user=self._user,

@@ -6,11 +6,11 @@ can set: `pyimage` unpacks. In the sandbox, where one ID is mapped, files of oth
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 
 from pyruntime.errors import ImageError, NoSuchImage
+from pyruntime.system.locks import Lock
 from pyruntime.system.processes import own_program
 
 TYPE_CHECKING = False
@@ -29,15 +29,11 @@ def unpacked(name: str, images: ImageStore) -> str:
     place = f"{root}/sandboxes"
     os.makedirs(place, 0o700, exist_ok=True)
     bundle = f"{place}/{image.id.partition(':')[2]}"
-    lock = os.open(f"{place}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Lock(f"{place}/lock"):
         if not os.path.exists(f"{bundle}/complete"):
             _pyimage(root, "umount", "--remove", bundle, check=False)   # of a program that was killed
             _pyimage(root, "unpack", "--driver", "copy", "--volumes", "none", name, bundle)
             open(f"{bundle}/complete", "x").close()
-    finally:
-        os.close(lock)
     return bundle
 
 
