@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.lifecycle.events import OomCounter
 
 # These wait for nothing: what another thread would cost is more than they do.
-_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "CloseIO", "WaitSandbox", "PingSandbox", "Platform"}
+_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "WaitSandbox", "PingSandbox", "Platform"}
 SERVICES = {"containerd.task.v2.Task": messages.METHODS, "containerd.task.v3.Task": messages.METHODS,
             sandbox_messages.SERVICE: sandbox_messages.METHODS}
 
@@ -243,7 +243,7 @@ class ShimServer:
             self._respond(task, packet.number, error=call_error(error))
         else:
             method = request["method"]
-            if method in _AT_ONCE:
+            if method in _AT_ONCE and not (method == "State" and task.creating):
                 self._answer(method, kinds[1], call, packet.number)
             else:
                 self._workers.run(lambda: self._working(

@@ -44,6 +44,7 @@ _STATUS = {"created": 1, "running": 2, "stopped": 3, "paused": 4}
 _DRAINED = 11.0     # seconds for the monitor to copy the rest of a terminal's output; it takes 10 at most
 _MOMENT = 0.05      # seconds in which a process reads a request, or executes its program, ordinarily
 _PATIENCE = 10.0    # seconds for the same, at most
+_CREATED = 2.0      # seconds for a Create in progress; containerd waits as long for the answer to State
 _LAST_EXECS = 10.0  # seconds for the processes of `exec` to end after init
 _SIGNALS = 64
 _STUB_NAME = b"pyruntime:init\n"   # of a process that has not executed its program: native/stub/stub.c
@@ -98,6 +99,13 @@ class Call:
         if process is None:
             raise CallError(NOT_FOUND, f"process does not exist {exec_id}")
         return process
+
+    def await_create(self) -> None:
+        """Wait for a Create in progress. A client can see that init has its input before it gets the answer to Create:
+        nerdctl then asks for the state, and if there is none, it never closes the input."""
+        init = self.task.init
+        if init and self.task.creating and init.lock.acquire(timeout=_CREATED):
+            init.lock.release()
 
     def init(self) -> TaskProcess:
         """The init process. Raises CallError."""
@@ -243,7 +251,7 @@ class Service:
         """Give the monitor what it holds for the process."""
         if streams.held:
             task.link.send(HOLD, process.key, fds=streams.held)
-        if streams.input:
+        if streams.input and not process.input_closed:
             task.link.send(HOLD, process.key, flags=1, fds=streams.input)
         if not ours:
             return
@@ -490,6 +498,7 @@ class Service:
 
     def state(self, call: Call) -> dict[str, Any]:
         """State."""
+        call.await_create()
         task, process = call.task, call.process()
         return {"id": process.exec_id or task.id, "bundle": task.bundle, "pid": process.pid,
                 "status": _STATUS[_status(task, process)], "stdin": process.stdin, "stdout": process.stdout,
@@ -592,9 +601,16 @@ class Service:
 
     def closeio(self, call: Call) -> dict[str, Any]:
         """CloseIO: the input ends when the client has closed it, too."""
-        process = call.process()
-        if call.values["stdin"]:
-            call.task.link.send(CLOSE_STDIN, process.key)
+        call.await_create()
+        task, process = call.task, call.process()
+        if not call.values["stdin"]:
+            return {}
+        with process.lock:   # after a start in progress: the monitor gets the input then
+            if task.processes.get(process.exec_id) is process:   # not deleted meanwhile
+                process.input_closed = True
+                if process.phase != STARTED:
+                    task.save(process)
+                task.link.send(CLOSE_STDIN, process.key)
         return {}
 
     def stats(self, call: Call) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class TaskProcess:
     """
 
     FIELDS = ("key", "exec_id", "pid", "started", "phase", "terminal", "stdin", "stdout", "stderr", "spec", "loggers",
-              "checkpoint", "status", "exited_at")
+              "checkpoint", "input_closed", "status", "exited_at")
 
     def __init__(self, bundle: str, **values: Any) -> None:
         self._bundle = bundle
@@ -61,6 +61,7 @@ class TaskProcess:
         self.stdout: str = ""
         self.stderr: str = ""
         self.spec: str = ""     # of `exec`: the process object, JSON
+        self.input_closed = False   # by the client, before Start
         self.loggers: list[list[int]] = []
         self.checkpoint: dict[str, str] = {}   # of an init that Start restores: options of Runtime.restore
         for name, value in values.items():
@@ -135,6 +136,12 @@ class Task:
     def init(self) -> TaskProcess | None:
         """The init process; None if there is no container."""
         return self.processes.get("")
+
+    @property
+    def creating(self) -> bool:
+        """Whether a Create is in progress."""
+        init = self.init
+        return init is not None and init.phase == ADDED
 
     # --- the record ------------------------------------------------------------------------------------------------
 

@@ -189,6 +189,46 @@ def test_standard_input_ends_when_both_have_closed_it(machine: Machine) -> None:
     container.remove()
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_standard_input_that_is_closed_before_the_start(machine: Machine, killed: bool) -> None:
+    """A client may have seen its end before; also the next server knows."""
+    container = Container(machine, f"early-{killed}", "sleep", "100")
+    container.create()
+    container.call("Start")
+    os.mkfifo(container.bundle / "in")
+    out = container.exec("e", "cat", stdin=str(container.bundle / "in"))
+    container.call("CloseIO", exec_id="e", stdin=True)
+    if killed:
+        machine.kill_server()
+    started = container.client.begin("Start", id=container.name, exec_id="e")
+    with (container.bundle / "in").open("wb", buffering=0) as file:
+        file.write(b"one\n")
+        container.client.answer(started, "Start")
+    assert container.call("Wait", exec_id="e")["exit_status"] == 0
+    assert out.all() == b"one\n"
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_what_is_asked_during_create_waits_for_it(machine: Machine) -> None:
+    """nerdctl asks for the state when its input has ended, and closes it if there is a task."""
+    container = Container(machine, "waits", "cat")
+    os.mkfifo(container.bundle / "in")
+    begun, fifo = begin_create(container, stdin=str(container.bundle / "in"))
+    state = container.client.begin("State", id=container.name)
+    closed = container.client.begin("CloseIO", id=container.name, stdin=True)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert container.client.answer(begun, "Create")["pid"] > 0
+    assert container.client.answer(state, "State")["status"] == 1
+    container.client.answer(closed, "CloseIO")
+    container.call("Start")
+    assert container.call("Wait")["exit_status"] == 0
+    os.close(reader)
+    container.out.close()
+    container.remove()
+
+
 def test_a_terminal_has_its_size_before_the_start(machine: Machine) -> None:
     container = Container(machine, "tty", "sh", "-c", "stty size; read line; echo got $line; exit 4", terminal=True)
     os.mkfifo(container.bundle / "in")
@@ -315,13 +355,13 @@ def test_a_create_in_progress_does_not_delay_the_next_server(machine: Machine) -
     other.call("Shutdown")
 
 
-def begin_create(container: Container) -> tuple[int, Path]:
+def begin_create(container: Container, **fields: str) -> tuple[int, Path]:
     """A Create that waits for a client, who does not open its FIFO: the stream, and the FIFO."""
     fifo = container.bundle / "unread"
     os.mkfifo(fifo)
     mount = {"type": "bind", "source": str(container.machine.path / "image"), "options": ["rbind"]}
     begun = container.client.begin("Create", id=container.name, bundle=str(container.bundle), stdout=str(fifo),
-                                   rootfs=[mount])
+                                   rootfs=[mount], **fields)
     until(lambda: container.machine.mounts(container.bundle))
     return begun, fifo
 
