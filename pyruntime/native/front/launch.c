@@ -175,9 +175,16 @@ static int note_process(struct front *f, pid_t pid)
 	return 0;
 }
 
+/* If that fails, it is tried again, for the report is still there: after the last `go`, the program may be running by
+ * the time that we hand over. */
 static int receive(struct front *f, struct report *out)
 {
-	return recv(f->launch->control, out, sizeof *out, 0) == sizeof *out ? 0 : HAND_OVER;
+	ssize_t size;
+	int attempts = 3;
+	do
+		size = recv(f->launch->control, out, sizeof *out, 0);
+	while (size < 0 && errno != ECONNRESET && --attempts);
+	return size == sizeof *out ? 0 : HAND_OVER;
 }
 
 /* The next report, except the one that names the process, which is recorded. That report may come last: the first
