@@ -54,7 +54,7 @@ class Engine:
     ``root``      the directory of data that survives a reboot; "": POCKER_ROOT, or the command's default
     ``run_root``  the directory of data that does not; "": POCKER_RUN, or the command's default
     ``store``     the local store of images, shared with `pyimage`; "": PYRUNTIME_STORE, or the command's default
-    ``driver``    the storage driver of new containers: overlay, btrfs or copy; "": the best one that works
+    ``driver``    the storage driver of new containers: overlay, btrfs or copy; "" chooses the best usable driver
     ``decide``    the command line that a container's monitor executes when there is something to decide (whether to
                   restart the container, or a health check); by default `pocker` of this package, in this interpreter
     ``warn``      called with each warning

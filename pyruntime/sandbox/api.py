@@ -89,7 +89,7 @@ class Sandbox:
     ``devices``  paths of the host's devices that programs may use, as "/dev/fuse"
     ``interpreter``  a Python, as "python3", that is started at once and waits for `python`; "": none
     ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
-    ``store``, ``progress``  for an image: where it is, and what is told of a pull
+    ``store``, ``progress``  for an image: the store that holds it, and what is called with the progress of a pull
 
     Programs have no capabilities, no way to new privileges, the default seccomp filter, and pid, mount, network, ipc
     and uts namespaces of their own. When this program ends, however it ends, the sandbox ends with it.

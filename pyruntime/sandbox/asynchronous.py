@@ -48,7 +48,7 @@ class AsyncSandbox:
     @classmethod
     def of(cls, make: Callable[[], Sandbox], cancel: Callable[[], None] = lambda: None) -> AsyncSandbox:
         """The sandbox that ``make`` returns, as `Template.sandbox` does. ``cancel`` is called in another thread if
-        nobody waits for it any more."""
+        the task that waits for the sandbox is cancelled."""
         box = cls("")
         box._make, box._cancel = make, cancel
         return box
@@ -140,7 +140,7 @@ class AsyncPool:
         self.pool = Pool(template, size, most=most)
 
     def sandbox(self) -> AsyncSandbox:
-        """A sandbox that nobody has used, from the beginning to the end of ``async with``."""
+        """A fresh sandbox, which is closed at the end of ``async with``."""
         given_up = Event()
         return AsyncSandbox.of(lambda: self.pool.sandbox_unless(given_up), lambda: self.pool.give_up(given_up))
 

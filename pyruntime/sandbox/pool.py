@@ -60,7 +60,7 @@ class Pool:
             return len(self._ready)
 
     def sandbox(self) -> Sandbox:
-        """A sandbox that nobody has used; the caller closes it. Without a ready one it is made now. Raises StateError
+        """A fresh sandbox, which the caller closes. If none is ready, it is made now. Raises StateError
         if the pool is closed, and what Sandbox raises."""
         return self.sandbox_unless(Event())
 

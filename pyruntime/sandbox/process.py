@@ -201,7 +201,7 @@ class Process:
         return self._pump
 
     def detach(self, name: str) -> IO[bytes] | None:
-        """The raw file of a stream, which becomes the caller's; None if there is none."""
+        """The raw file of a stream, which the caller has to close from now on; None without that stream."""
         file: IO[Any] | None = getattr(self, name)
         setattr(self, name, None)
         return os.fdopen(self._descriptor(file), "wb" if name == "stdin" else "rb", 0) if file else None
@@ -274,8 +274,8 @@ class OutputStream:
 
     ``done``  the result, without output, when the iterator is at its end. Raises StateError before.
 
-    The program waits when nobody asks for more. It is killed by `close`, at the end of ``with``, and when the iterator
-    is dropped.
+    If no more chunks are requested, the program waits. It is killed by `close`, at the end of ``with``, and when the
+    iterator is dropped.
     """
 
     def __init__(self, process: Process, data: bytes, *, text: bool, check: bool) -> None:
