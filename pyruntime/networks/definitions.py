@@ -14,7 +14,7 @@ from pyruntime.networks.present import HOST, NONE
 from pyruntime.system.files import forget, write
 from pyruntime.system.files import read as read_file
 from pyruntime.system.json import decode, encode
-from pyruntime.system.names import check_name
+from pyruntime.system.names import check_name, new_id
 from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
@@ -137,7 +137,7 @@ def make(site: Site, name: str, *, subnets: Sequence[str] = (), gateways: Sequen
         raise UsageError(f'"{name}" cannot be the name of a network: --network gives it another meaning')
     if read(site, name):
         raise StateError(f'network "{name}" already exists: remove the network, or choose another name')
-    network = Network(id=os.urandom(32).hex(), name=name, created=timestamp(), internal=internal, labels=labels or {},
+    network = Network(id=new_id(), name=name, created=timestamp(), internal=internal, labels=labels or {},
                       options=_options(options or {}))
     network.subnets = _subnets(site, network, [Subnet.parse(text, "--subnet") for text in subnets], ipv6=ipv6)
     for text in gateways:

@@ -443,10 +443,11 @@ class Engine:
         # lazy: as in places
         from pyruntime.pocker.volume_names import problem
         from pyruntime.pocker.volumes import Volume, make
+        from pyruntime.system.names import new_id
 
         if name and (what := problem(name)):
             raise UsageError(what)
-        return make(self.places, Volume(name=name or os.urandom(32).hex(), anonymous=not name,
+        return make(self.places, Volume(name=name or new_id(), anonymous=not name,
                                         options=dict(options or {}), labels=dict(labels or {})))
 
     def remove_volume(self, name: str) -> None:

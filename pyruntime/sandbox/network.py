@@ -12,6 +12,7 @@ from pyruntime.networks import attach
 from pyruntime.networks import dns_process as names
 from pyruntime.networks.directories import open_site, root_directory, run_directory
 from pyruntime.networks.etc_files import resolv
+from pyruntime.system.names import new_id
 from pyruntime.system.processes import start_time
 
 DEFAULT = "default"   # pocker's default network
@@ -26,7 +27,7 @@ class SandboxNetwork:
         from pyruntime.runtime.cgroups import scope  # lazy: only where a name server begins
 
         self._site = open_site(root_directory(), run_directory(), lambda pid: scope.move("pocker-names", pid))
-        self._id = os.urandom(32).hex()
+        self._id = new_id()
         attach.sweep(self._site)
         try:
             self._reservation = attach.reserve(self._site, attach.EndpointConfig(

@@ -1,6 +1,8 @@
-"""Names of containers, networks and volumes."""
+"""Names and identifiers of containers, networks and volumes."""
 
 from __future__ import annotations
+
+import os
 
 from pyruntime.errors import UsageError
 
@@ -13,3 +15,14 @@ def check_name(name: str) -> str:
         raise UsageError(f'"{name}" cannot be a name: two or more letters, digits, "_", "." and "-", and a letter or'
                          " digit first")
     return name
+
+
+def new_id() -> str:
+    """64 random hexadecimal digits, whose first twelve, the short form, are not all decimal.
+
+    A container's short identifier is its host name, and resolvers take a name of decimal digits for an IPv4 address
+    (inet_aton(3)).
+    """
+    while (identifier := os.urandom(32).hex())[:12].isdecimal():
+        pass
+    return identifier

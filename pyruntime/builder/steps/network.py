@@ -17,6 +17,7 @@ from pyruntime.errors import HostError, PyruntimeError
 from pyruntime.networks.etc_files import host_line, resolv
 from pyruntime.networks.host_files import RESOLV
 from pyruntime.networks.present import HOST, NONE
+from pyruntime.system.names import new_id
 from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
@@ -60,7 +61,7 @@ class RunNetwork:
             return self
         from pyruntime.networks import attach  # lazy: only with a network
 
-        identifier = os.urandom(32).hex()
+        identifier = new_id()
         config = attach.EndpointConfig(identifier, [identifier[:12]],
                                        [] if self._mode == DEFAULT else [{"name": self._mode}],
                                        owner=(os.getpid(), start_time(os.getpid())))

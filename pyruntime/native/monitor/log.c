@@ -4,7 +4,7 @@
  *     2026-11-22T07:45:01.123456789Z stderr P the beginning of a line whose rest follows
  *
  * Rotated by renaming: log is the current file, log.1 the one before it, and so on. On a full disk, lines are lost, and
- * the program goes on. */
+ * the program goes on; of a line whose beginning did not fit, the rest is lost, too. */
 #define _GNU_SOURCE
 #include "monitor.h"
 #include <fcntl.h>
@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#define HEAD 80 /* bytes, more than the time, the stream's name, the kind and the newline need */
 
 void rfc3339(char *text, size_t size)
 {
@@ -45,16 +47,17 @@ static void rotate(struct log *log)
 	log_open(log);
 }
 
-static void put(struct log *log, const char *data, size_t length)
+/* Append whole lines; false: the disk is full, and the last of them are lost. */
+static bool put(struct log *log, const char *data, size_t length)
 {
 	off_t whole = log->size; /* where the last complete line ends */
 	while (length) {
 		ssize_t count = write(log->fd, data, length);
 		if (count <= 0) {
-			/* The disk is full: the first line after that must not be appended to half a line. */
+			/* The first line after that must not be appended to half a line. */
 			if (log->size != whole && !ftruncate(log->fd, whole))
 				log->size = whole;
-			return;
+			return false;
 		}
 		const char *end = memrchr(data, '\n', (size_t)count);
 		if (end)
@@ -63,24 +66,47 @@ static void put(struct log *log, const char *data, size_t length)
 		data += count;
 		length -= (size_t)count;
 	}
+	return true;
 }
 
-void log_write(struct log *log, const char *stream, const unsigned char *data, size_t length)
+/* The bytes at the front of `data` that belong to a line whose beginning is lost. */
+static size_t rest_of_lost(struct log_state *state, const unsigned char *data, size_t length)
 {
-	char lines[2 * CHUNK], stamp[64];
+	if (state->lost != LOST_WITHIN)
+		return 0;
+	const unsigned char *newline = memchr(data, '\n', length);
+	if (!newline)
+		return length;
+	state->lost = LOST_LINES;
+	return (size_t)(newline - data) + 1;
+}
+
+void log_write(struct log *log, enum log_stream stream, const unsigned char *data, size_t length)
+{
+	char lines[2 * CHUNK], head[HEAD];
+	struct log_state *state = &log->state[stream];
+	long long before = log->size;
 	size_t used = 0;
 	if (log->fd < 0)
 		return;
-	rfc3339(stamp, sizeof stamp);
-	while (length) {
+	size_t skipped = rest_of_lost(state, data, length);
+	data += skipped;
+	length -= skipped;
+	if (!length)
+		return;
+	bool within = data[length - 1] != '\n', written = true;
+	rfc3339(head, sizeof head);
+	strcat(head, stream == LOG_ERR ? " stderr" : " stdout");
+	if (state->lost && state->half) /* its rest is lost */
+		used = (size_t)sprintf(lines, "%s F \n", head);
+	while (length && written) {
 		const unsigned char *newline = memchr(data, '\n', length);
 		size_t part = newline ? (size_t)(newline - data) : length;
-		if (used + part + sizeof stamp + 16 > sizeof lines) {
-			put(log, lines, used);
+		if (used + part + sizeof head > sizeof lines) {
+			written = put(log, lines, used);
 			used = 0;
 		}
-		used += (size_t)snprintf(lines + used, sizeof lines - used, "%s %s %c ", stamp, stream,
-					 newline ? 'F' : 'P');
+		used += (size_t)snprintf(lines + used, sizeof lines - used, "%s %c ", head, newline ? 'F' : 'P');
 		memcpy(lines + used, data, part);
 		used += part;
 		lines[used++] = '\n';
@@ -88,7 +114,10 @@ void log_write(struct log *log, const char *stream, const unsigned char *data, s
 		data += part;
 		length -= part;
 	}
-	put(log, lines, used);
+	written = written && put(log, lines, used);
+	/* What is written of a buffer that did not fit are complete lines: only its last may be half a line. */
+	state->half = written ? within : state->half && log->size == before;
+	state->lost = written ? LOST_NOTHING : within ? LOST_WITHIN : LOST_LINES;
 	if (log->limit && log->size >= log->limit)
 		rotate(log);
 }

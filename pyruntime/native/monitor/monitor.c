@@ -166,7 +166,7 @@ static bool pump(enum option which)
 			close_option(which);
 		return false;
 	}
-	log_write(&output_log, which == ERR ? "stderr" : "stdout", data, (size_t)count);
+	log_write(&output_log, which == ERR ? LOG_ERR : LOG_OUT, data, (size_t)count);
 	clients_send(which == ERR ? PACKET_ERR : PACKET_OUT, data, (size_t)count);
 	return true;
 }

@@ -25,15 +25,21 @@ enum packet {
 };
 
 /* log.c */
+enum log_stream { LOG_OUT, LOG_ERR };
+struct log_state {
+	bool half; /* the last that the log has of this stream is the beginning of a line */
+	enum { LOST_NOTHING, LOST_LINES, LOST_WITHIN } lost; /* since then, on a full disk; within: up to half a line */
+};
 struct log {
 	int dir;         /* the container's directory */
 	int fd;          /* -1: no log is wanted */
 	long long size;  /* bytes in the file */
 	long long limit; /* rotate beyond; 0: never */
 	int files;       /* the number of files, including the current one */
+	struct log_state state[LOG_ERR + 1];
 };
 void log_open(struct log *log);
-void log_write(struct log *log, const char *stream, const unsigned char *data, size_t length);
+void log_write(struct log *log, enum log_stream stream, const unsigned char *data, size_t length);
 void rfc3339(char *text, size_t size);
 
 /* clients.c */

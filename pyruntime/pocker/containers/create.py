@@ -11,6 +11,7 @@ from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.container import Container, ContainerRecord, claim, find, unclaimed
 from pyruntime.system.files import write
 from pyruntime.system.json import encode
+from pyruntime.system.names import new_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def create(places: Directories, image: Image, asked: str, settings: ContainerSet
 
     Raises ContainerExists for a name that is in use, ImageError, HostError, UsageError; nothing is left then.
     """
-    container_id = os.urandom(32).hex()
+    container_id = new_id()
     record = ContainerRecord(id=container_id, name=name or invented_name(), image=asked, image_id=image.id,
                     manifest=image.descriptor.digest, image_config=image.config.config, settings=settings)
     _complete(places, record)

@@ -11,6 +11,7 @@ from pyruntime.pocker.containers.status import PAUSED, RUNNING, status_of
 from pyruntime.pocker.events import of_container
 from pyruntime.runtime.api import Runtime
 from pyruntime.system.json import decode, encode
+from pyruntime.system.names import new_id
 from pyruntime.system.user_namespace import setgroups_denied
 from pyruntime.system.values import Value
 
@@ -55,7 +56,7 @@ class ContainerExec:
             from pyruntime.system.uapi import ALL_CAPABILITIES  # lazy: only with other capabilities
 
             self._options["capabilities"] = ALL_CAPABILITIES
-        self._id = os.urandom(32).hex()
+        self._id = new_id()
 
     def announce(self) -> None:
         """Record the start of the command in the events."""

@@ -6,6 +6,7 @@ import os
 
 from pyruntime.errors import HostError, UsageError
 from pyruntime.pocker.settings import MountPoint
+from pyruntime.system.names import new_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def complete(places: Directories, record: ContainerRecord) -> None:
             targets.add(target)
             mounts.append(MountPoint(kind="volume", target=target, anonymous=True))
     record.settings = record.settings.replace(mounts=[
-        mount.replace(source=os.urandom(32).hex()) if mount.kind == "volume" and not mount.source else mount
+        mount.replace(source=new_id()) if mount.kind == "volume" and not mount.source else mount
         for mount in mounts])
 
 

@@ -216,6 +216,33 @@ def test_a_log_has_complete_lines_after_a_full_disk(pocker: Pocker) -> None:
         subprocess.run(["umount", pocker.root], check=True)
 
 
+def test_a_log_has_no_rest_of_a_line_whose_beginning_did_not_fit(pocker: Pocker) -> None:
+    """Nor does a line follow the beginning of one whose rest did not fit, as if it were the rest."""
+    pocker.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", pocker.root], check=True)
+    # With its time and name, the first piece leaves less room in its page than the shortest line needs.
+    first = f"{'half of a ':>{4096 - 41 - 10}}"
+    script = f"""read step; printf '{first}'; read step; cat /dev/zero >/fill 2>/dev/null; printf 'line\nand '
+                 read step; rm /fill; printf 'a half\nanother'; read step; echo ' one'"""
+    try:
+        with pocker.start("run", "-i", "--name", "it", "--network", "none", "busybox", "sh", "-c", script,
+                          stdin=subprocess.PIPE) as running:
+            assert running.stdin and running.stdout
+            for said in (first, "line\nand ", "a half\nanother", " one\n"):   # the monitor has tried to log it then
+                running.stdin.write("step\n")
+                running.stdin.flush()
+                assert running.stdout.read(len(said)) == said
+            running.stdin.close()
+            assert running.wait(60) == 0
+        log = (pocker.directory("it") / "log").read_text()
+        assert [line.split(" ", 2)[2] for line in log.splitlines()] == [f"P {first}", "F ", "P another", "F  one"]
+        assert pocker.ok("logs", "it") == f"{first}\nanother one"
+        pocker.ok("rm", "it")
+    finally:
+        pocker.clear()
+        subprocess.run(["umount", pocker.root], check=True)
+
+
 def test_a_program_that_fills_the_disk(pocker: Pocker) -> None:
     """The space for its exit status is allocated before it starts."""
     pocker.root.mkdir()

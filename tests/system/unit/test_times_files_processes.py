@@ -16,6 +16,7 @@ from pyruntime.errors import PyruntimeError
 from pyruntime.system import durations, files, processes, times
 from pyruntime.system.installed import PACKAGE
 from pyruntime.system.locks import Lock
+from pyruntime.system.names import new_id
 
 
 @pytest.mark.parametrize(("text", "nanoseconds"), [
@@ -105,3 +106,10 @@ def test_the_next_interpreter_gets_each_directory_of_packages_once(monkeypatch: 
     """Each such process adds the directory of its own package, and its children would inherit one more each time."""
     monkeypatch.setattr(sys, "path", ["/a", "", "relative", "/b", "/a", "/b"])
     assert processes.own_program("script.py")[-1] == f"/a:/b:{Path(PACKAGE).parent}"
+
+
+def test_an_identifier_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resolvers take a host name of decimal digits for an address."""
+    drawn = [bytes.fromhex(text) for text in ("296402519573" + 52 * "a", "29640251957b" + 52 * "0")]
+    monkeypatch.setattr(os, "urandom", lambda _: drawn.pop(0))
+    assert new_id() == "29640251957b" + 52 * "0" and not drawn

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.commandline.program import out
 from pyruntime.commandline.units import pair
@@ -11,6 +9,7 @@ from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.options.environment import labels
 from pyruntime.pocker.options.mounts import volume_name
 from pyruntime.pocker.volumes import Volume, make
+from pyruntime.system.names import new_id
 
 COMMAND = Command("create", "[options] [NAME]", "create a volume",
                   Flag("driver", "str", "volume driver: local is the only one", short="d", default="local"),
@@ -27,7 +26,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
     """Create the volume and print its name."""
     name = (parsed.arguments or [parsed["name"]])[0]
     anonymous = not name
-    name = volume_name("name", name, name) if name else os.urandom(32).hex()
+    name = volume_name("name", name, name) if name else new_id()
     volume = Volume(name=name, driver=parsed["driver"], labels=labels(parsed["label"]), anonymous=anonymous,
                     options=dict(pair("opt", text) for text in parsed["opt"]))
     make(context.places, volume)
