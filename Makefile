@@ -35,7 +35,7 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps demo test test-critest test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb demo test test-critest test-vm conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -91,6 +91,19 @@ generate:  ## regenerate the C headers of plans, config/_shape.py and the golden
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
 	$(PY) -m docs.api > docs/api.md
+
+# Installed for all users: with the host's own Python, which all of them may execute.
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+INSTALLED ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
+install: all  ## install for all users, below PREFIX=/usr/local (and DESTDIR=)
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(INSTALLED) PY=$(PY) tools/package/install
+
+uninstall:  ## remove what `make install` has installed
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) tools/package/install --remove
+
+deb: all  ## build a Debian package for this host's Python, in build/deb
+	@PYTHON=/usr/bin/python3 PY=$(PY) tools/package/deb build/deb
 
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo

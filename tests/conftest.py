@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent
@@ -22,6 +23,9 @@ for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQ
                        (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
+# A machine whose cores are busy is no fault of an example.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 sys.path.insert(0, str(TOP))   # bundles/ and tests/data are not installed packages
 pytest.register_assert_rewrite("tests.containers", "tests.front")
 

@@ -187,20 +187,24 @@ class BuildPlan:
 
     def _stage(self, stage: Stage) -> StagePlan:
         if stage.index not in self._done:
-            made = _Evaluation(self, stage, self._bases, self._host, self._target_platform).plan
-            self._done[stage.index] = made
+            made = _Evaluation(self, stage, self._bases)
+            self._done[stage.index] = made.evaluate(self._host, self._target_platform)
         return self._done[stage.index]
 
 
 class _Evaluation:
-    """Evaluates one stage."""
+    """Evaluates one stage, and first those that it needs."""
 
-    def __init__(self, plan: BuildPlan, stage: Stage, bases: Bases, host: Platform, wanted: Platform | None) -> None:
+    def __init__(self, plan: BuildPlan, stage: Stage, bases: Bases) -> None:
         self.whole = plan
         self.source = plan.source
         self.escape = plan.dockerfile.escape
         self.bases = bases
         self.stage = stage
+
+    def evaluate(self, host: Platform, wanted: Platform | None) -> StagePlan:
+        """The plan. No constructor, because Python 3.12 limits how deeply those may be nested, by a fixed number."""
+        stage, plan = self.stage, self.whole
         base, platform = self._base(stage, wanted, host)
         self.plan = StagePlan(stage, base, platform)
         self.plan.origin = plan.globals.expand(stage.start.image, plan.globals.values())
@@ -229,6 +233,7 @@ class _Evaluation:
         self.config["Env"] = [f"{name}={value}" for name, value in self.env.items()]
         self.plan.config = self.config
         self.plan.scope = self.scope
+        return self.plan
 
     def _base(self, stage: Stage, wanted: Platform | None, host: Platform
               ) -> tuple[StagePlan | Image | None, Platform]:

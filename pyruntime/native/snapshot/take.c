@@ -420,17 +420,25 @@ static int write_snapshot(struct work *w, int fd, char **sources, bool usable, c
 	return put_file(w, fd);
 }
 
-#define LARGEST_BLOCK (32 * 1024 * 1024) /* of the heap; the most that mallopt(3) permits */
+#ifdef __GLIBC__
+extern void *__curbrk; /* where the C library believes the heap to end; sbrk(3) asks the kernel for what follows it */
+#endif
+#define LAST_PAGE ((void *)0x7ffffffff000) /* of the addresses that a process can have: nothing follows */
+#define LARGEST_BLOCK (32 * 1024 * 1024)   /* of the heap; the most that mallopt(3) permits */
 
 /* What must be known of this process, and set in it, before it is written. */
 static int prepare(void)
 {
 #ifdef __GLIBC__
 	/* A restored process has another heap (brk(2)), which does not end where the allocator believes: it must not
-	 * give back the end. It can grow: what the kernel refuses, the allocator maps. One option fixes both limits,
-	 * which otherwise follow what a process frees; without the second, each buffer would be mapped anew. */
+	 * give back the end. It can grow: what the kernel refuses, the allocator maps, and then it knows that its
+	 * memory is not one piece. But the kernel only refuses what is above its heap, and would say of an interpreter
+	 * at low addresses, which is not position-independent, that the heap ends far above: it must be asked for more
+	 * than there is. One option fixes both limits, which otherwise follow what a process frees; without the second,
+	 * each buffer would be mapped anew. */
 	if (!mallopt(M_TRIM_THRESHOLD, -1) || !mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK))
 		return refuse("the allocator", "it cannot be told not to shrink the heap");
+	__curbrk = LAST_PAGE;
 	if (prctl(PR_GET_TID_ADDRESS, &thread.id) ||
 	    syscall(SYS_get_robust_list, 0, &thread.robust, &thread.robust_size))
 		return refuse("the kernel", "CONFIG_CHECKPOINT_RESTORE is missing");

@@ -12,7 +12,7 @@ from pyruntime.pocker.cli.filters import Filters
 from pyruntime.pocker.cli.listing import FORMAT, Listing, label_texts, local_time
 from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.container import Container, every
-from pyruntime.pocker.containers.status import CREATED, EXITED, PAUSED, RESTARTING, status_of
+from pyruntime.pocker.containers.status import CREATED, EXITED, PAUSED, RESTARTING, starts_on_boot, status_of
 from pyruntime.pocker.containers.stop import sweep
 from pyruntime.pocker.containers.summary import summary
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 COMMAND = Command("ps", "[options]", "list containers",
                   Flag("all", "bool", "list all containers (default: only running ones)", short="a"),
                   Flag("filter", "list", "filter by ancestor, before, exited, expose, health, id, label, name,"
-                       " network, publish, since, status or volume", short="f", value="KEY=VALUE"),
+                       " network, publish, restart-policy, should-start-on-boot, since, status or volume", short="f",
+                       value="KEY=VALUE"),
                   FORMAT,
                   Flag("last", "int", "list the last N created containers, in all states", short="n", default=0),
                   Flag("latest", "bool", "list the last created container, in all states", short="l"),
@@ -66,6 +67,12 @@ def _has_port(ports: Iterable[str], value: str) -> bool:
     return False
 
 
+def _boolean(key: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise UsageError(f'--filter "{key}={value}": write true or false')
+    return value == "true"
+
+
 _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "id": lambda row, value: row["ID"].startswith(value),
     "name": _named,
@@ -79,6 +86,8 @@ _MATCH: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "volume": lambda row, value: any(value in (mount.source, mount.target) for mount in row["mounts"]),
     "publish": lambda row, value: _has_port(row["published"], value),
     "expose": lambda row, value: _has_port(row["exposed"], value),
+    "restart-policy": lambda row, value: row["restart"] == value,
+    "should-start-on-boot": lambda row, value: row["boot"] == _boolean("should-start-on-boot", value),
     "before": lambda row, value: row["CreatedAt"] < value,
     "since": lambda row, value: row["CreatedAt"] > value,
 }
@@ -93,6 +102,16 @@ def _filters(context: PockerContext, words: Sequence[str]) -> Filters:
     return Filters(found, _MATCH)
 
 
+def matching(context: PockerContext, words: Sequence[str]) -> list[str]:
+    """The IDs of all containers that fit the words of ``--filter``, the oldest first. Raises UsageError."""
+    filters, found = _filters(context, words), []
+    for container, record in every(context.places, context.warn):
+        status = status_of(container)
+        if filters.fit({**_row(container, record, status), **_hidden(record, status)}):
+            found.append(container.id)
+    return found[::-1]
+
+
 def run(context: PockerContext, parsed: Parsed) -> int:
     """List them."""
     sweep(context.places, context.warn)
@@ -103,7 +122,7 @@ def run(context: PockerContext, parsed: Parsed) -> int:
     for container, record in every(context.places, context.warn):
         status = status_of(container)
         row = _row(container, record, status)
-        if (everything or status.word not in (CREATED, EXITED)) and filters.fit({**row, **_hidden(record)}):
+        if (everything or status.word not in (CREATED, EXITED)) and filters.fit({**row, **_hidden(record, status)}):
             rows.append(row)
         if last and len(rows) == last:
             break
@@ -146,13 +165,14 @@ def _command(words: Sequence[str]) -> str:
     return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
 
 
-def _hidden(record: ContainerRecord) -> dict[str, Any]:
+def _hidden(record: ContainerRecord, status: Status) -> dict[str, Any]:
     """The values that filters need in addition to the columns."""
+    restart = record.settings.restart.name
     published = [f"{port.container_port}/{port.protocol}" for port in record.settings.publish]
     exposed = [*(record.image_config.get("ExposedPorts") or {}), *record.settings.expose]
     exposed = [port if "/" in port else f"{port}/tcp" for port in exposed]
     return {"published": [*published, *(exposed if record.settings.publish_all else [])],
-            "exposed": [*published, *exposed]}
+            "exposed": [*published, *exposed], "restart": restart, "boot": starts_on_boot(restart, status)}
 
 
 def _texts(row: dict[str, Any], size: str, *, whole: bool) -> dict[str, Any]:

@@ -60,6 +60,13 @@ def start_status(text: str) -> int:
     return 127 if "executable file not found" in text or "no such file or directory" in text else 126
 
 
+def starts_on_boot(policy: str, status: Status) -> bool:
+    """Whether a container with this restart policy is to run again after a boot: it ran when the host went down, or its
+    policy is "always" and it has ever run. As under dockerd, "on-failure" ends with the host."""
+    run = status.run
+    return bool(run.started) and (policy == "always" or (policy == "unless-stopped" and not run.stopping))
+
+
 def _unseen(run: ContainerRun) -> Exit:
     from pyruntime.pocker.containers.container import Exit  # lazy: only after a crash
 

@@ -18,6 +18,7 @@ PACKAGE = TOP / "pyruntime"
 # subprocess, argparse, dataclasses (5 to 20 ms each), not jsonschema, pyroute2, cffi.
 CHEAP = {"os", "os.path", "sys", "stat", "posixpath", "genericpath", "errno", "time", "fcntl", "select", "binascii",
          "struct", "io", "abc", "codecs", "encodings", "builtins", "marshal", "posix", "zipimport", "warnings", "site"}
+CHEAP |= {"linecache"}   # Python 3.13 imports it for -c, which these tests use
 HOT = {name: f"pyruntime.runtime.cli.{name}" for name in (
     "create", "start", "state", "kill", "delete", "pause", "resume", "exec", "ps")}
 

@@ -36,7 +36,7 @@ ENTRIES = st.one_of(
     st.builds(lambda name: file(name + b"/.wh..wh..opq", b""), NAMES),
     st.builds(lambda name: node(name, b"3", 1, 3), NAMES), st.builds(lambda name: header(name, b"6"), NAMES))
 STACKS = st.lists(st.lists(ENTRIES, min_size=1, max_size=8), min_size=1, max_size=4)
-SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 def build(top: Path, stack: list[list[bytes]]) -> Layers:

@@ -105,7 +105,7 @@ VALUES = st.one_of(
     st.sampled_from([DESCRIPTOR, {}, [], "\0", ["a\0"], {"a\0": "b"}, {"a": "\0"}]))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.data())
 def test_both_agree(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(BASES)))

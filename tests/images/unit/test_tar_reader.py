@@ -62,7 +62,7 @@ ENTRIES = st.builds(
                                        st.binary(max_size=100), min_size=1, max_size=3))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(ENTRIES, st.binary(max_size=2000), NAMES), max_size=4))
 def test_what_is_written_is_read(cases: list[tuple[TarEntry, bytes, bytes]]) -> None:
     entries = []
@@ -181,7 +181,7 @@ SEED = written((TarEntry(b"dir", DIRECTORY), b""),
                (TarEntry(b"l", SYMLINK, link=b"t" * 150), b""), (TarEntry(b"n" * 300), b""))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.integers(0, len(SEED) - 1), st.integers(0, 255)), min_size=1, max_size=6), st.booleans(),
        st.integers(0, len(SEED)))
 @example([(0, 0)], True, 100)
@@ -200,7 +200,7 @@ def test_mutated_archives_raise_nothing_else(changes: list[tuple[int, int]], men
         assert str(error).isprintable()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=3000))
 def test_noise_raises_nothing_else(data: bytes) -> None:
     try:
@@ -209,7 +209,7 @@ def test_noise_raises_nothing_else(data: bytes) -> None:
         assert data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_noise_as_extended_header(data: bytes) -> None:
     from tests.images.integration.hostile import file, raw_pax, tar
@@ -220,7 +220,7 @@ def test_noise_as_extended_header(data: bytes) -> None:
         assert str(error).isprintable()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from([
     b"GNU.sparse.major", b"GNU.sparse.minor", b"GNU.sparse.map", b"GNU.sparse.size", b"GNU.sparse.realsize", b"size",
     b"GNU.sparse.numblocks", b"GNU.sparse.offset", b"GNU.sparse.numbytes", b"path"]),

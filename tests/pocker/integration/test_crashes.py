@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -279,3 +280,32 @@ def test_one_container_does_not_keep_the_name_server_from_the_others(lab: Lab) -
                                textwrap.dedent(ask), gateway], capture_output=True, text=True, check=False, timeout=60)
         greedy.communicate(timeout=60)
     assert int(done.stdout or 0) > 20, done.stderr
+
+
+def test_after_a_boot_those_start_that_ran(pocker: Pocker) -> None:
+    """As the service pocker-restart starts them; "always" ignores that somebody stopped it."""
+    policies = {"no": "no", "failure": "on-failure", "always": "always", "unless": "unless-stopped"}
+    for name, policy in policies.items():
+        pocker.ok("run", "-d", "--name", name, "--restart", policy, *_NONE, "busybox", "sleep", "1000")
+        pocker.ok("run", "-d", "--name", f"{name}-stopped", "--restart", policy, *_NONE, "busybox", "sleep", "1000")
+        pocker.ok("stop", "-t", "0", f"{name}-stopped")
+    pocker.ok("create", "--name", "new", "--restart", "always", *_NONE, "busybox", "sleep", "1000")
+    for name in policies:   # the power fails
+        os.kill(pocker.run_file(name)["monitor"][0], signal.SIGKILL)
+    for name in policies:
+        with contextlib.suppress(ProcessLookupError):   # some end with their monitor
+            os.kill(int(pocker.ok("inspect", "--format", "{{.State.Pid}}", name)) or 1 << 22, signal.SIGKILL)
+    pocker.eventually(lambda: "running" not in pocker.statuses().values(), "all have ended")
+    boot = ("--filter", "should-start-on-boot=true")
+    wanted = ["always", "always-stopped", "unless"]
+    assert sorted(pocker.ok("ps", "-a", "--format", "{{.Names}}", *boot).split()) == wanted
+    assert pocker.ok("ps", "-a", "--format", "{{.Names}}", "--filter", "restart-policy=on-failure").split() == [
+        "failure-stopped", "failure"]
+    assert len(pocker.ok("start", "--all", *boot).split()) == 3
+    assert sorted(name for name, status in pocker.statuses().items() if status == "running") == wanted
+    for words, told in ((("start",), "name a container, or select all with --all"),
+                        (("start", *boot), "--filter selects from all containers: add --all"),
+                        (("start", "--all", "no"), '--all starts all containers: leave out "no" or --all'),
+                        (("start", "--all", "--filter", "should-start-on-boot=yes"), "write true or false")):
+        done = pocker(*words)
+        assert done.returncode and told in done.stderr and not done.stdout, done

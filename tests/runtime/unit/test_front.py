@@ -170,7 +170,7 @@ def fill(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("own", OWN, ids=repr)
-@settings(max_examples=60, deadline=None, derandomize=True,
+@settings(max_examples=60, derandomize=True,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_filled_template_is_the_plan_that_python_compiles(fill: Path, tmp_path: Path, own: dict[str, Any],

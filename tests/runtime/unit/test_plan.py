@@ -196,7 +196,7 @@ def test_strings_with_nul_are_refused() -> None:
 @given(st.lists(st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=40),
                 max_size=30),
        st.integers(-2**63, 2**64 - 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_encoding_round_trip(texts: list[str], number: int) -> None:
     """Decode the bytes by the description of the format, independently of the stub."""
     item = step("seal", "prepare_exec", "process.args", args=texts, env=texts[::-1], preserve=number)

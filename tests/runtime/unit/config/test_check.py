@@ -19,7 +19,7 @@ from pyruntime.runtime.config.schemas import inlined
 from pyruntime.runtime.config.validate import validate
 from tests.data import good_configs, wrong_configs
 
-SLOW = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS = (
     st.none()
