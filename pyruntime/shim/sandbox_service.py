@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyruntime.errors import HostError, StateError
+from pyruntime.errors import HostError, StateError, words
 from pyruntime.shim import messages
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import RELEASE
@@ -74,14 +74,20 @@ class SandboxService(Service):
 
     def _create(self, task: Task, init: TaskProcess, options: dict[str, Any]) -> None:
         pod: Pod = options["pod"]
+        users = -1
         try:
+            users = pod.open_users()
+            path = f"/proc/{os.getpid()}/fd/{users}" if users >= 0 else ""
             pod.write_files(task.rootfs)
-            replace(f"{task.bundle}/config.json", encode(pod.configuration(task.id)).encode())
+            replace(f"{task.bundle}/config.json", encode(pod.configuration(task.id, path)).encode())
             mark_pod(task.bundle, pod, time.time_ns())
+            task.pod = True
+            super()._create(task, init, options)
         except OSError as error:
-            raise HostError(f'cannot prepare the pod in "{task.bundle}": {error.strerror}') from None
-        task.pod = True
-        super()._create(task, init, options)
+            raise HostError(f'cannot prepare the pod in "{task.bundle}": {words(error)}') from None
+        finally:
+            if users >= 0:
+                os.close(users)
 
     def _open(self, task: Task, process: TaskProcess) -> tuple[ProcessStreams, tuple[_socket.socket, ...]]:
         """The holder waits for the end of its input, whose other end the monitor holds: none outlives the other."""

@@ -60,8 +60,10 @@ class Pod:
     def described(self, **fields: Any) -> dict[str, Any]:
         """The fields of CreateSandbox."""
         linux = {"cgroup_parent": f"/{self.machine.namespace}", **fields.pop("linux", {})}
+        netns = fields.pop("netns", "")
         config = POD.encode({"hostname": "pod1", "log_directory": "/nowhere", "linux": linux, **fields})
-        return {"bundle": str(self.bundle), "options": {"type_url": "runtime.v1.PodSandboxConfig", "value": config}}
+        return {"bundle": str(self.bundle), "netns": netns, "options": {
+            "type_url": "runtime.v1.PodSandboxConfig", "value": config}}
 
     def call(self, method: str, **fields: Any) -> dict[str, Any]:
         return self.client.call(method, id=self.name, **fields)
@@ -182,10 +184,6 @@ def test_errors(machine: Machine) -> None:
         with pytest.raises(ShimError) as missing:
             pod.call(method)
         assert missing.value.code == 5
-    with pytest.raises(ShimError, match="podsandbox"):
-        pod.create(linux={"security": {"namespaces": {"users": {"mode": 0}}}})
-    with pytest.raises(ShimError, match="unsupported user namespace mode: 1"):
-        pod.create(linux={"security": {"namespaces": {"users": {"mode": 1}}}})
     with pytest.raises(ShimError, match="sysctl"):
         pod.create(linux={"sysctls": [{"key": "kernel.nosuch", "value": "1"}]})
     assert not os.path.ismount(pod.bundle / "rootfs")
@@ -205,3 +203,87 @@ def test_the_host_s_namespaces(machine: Machine) -> None:
     pod.remove()
 
 
+# --- user namespaces -------------------------------------------------------------------------------------------------
+
+USERS = {"mode": 0, **{kind: [{"inside": 0, "outside": 200000, "size": 65536}] for kind in ("uids", "gids")}}
+OF_USERS = {"security": {"namespaces": {"users": USERS}}}
+
+
+def network_of(machine: Machine, name: str, first: int) -> str:
+    """The path of a network namespace that belongs to a user namespace whose root is this ID, as containerd makes
+    them."""
+    path = f"/run/{name}"
+    machine.room.ok("sh", "-c", f"""set -e
+        unshare --user --net sleep 100 & pid=$!
+        until [ "$(readlink /proc/$pid/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
+        for kind in uid gid; do echo "0 {first} 65536" >/proc/$pid/${{kind}}_map; done
+        touch {path}; mount --bind /proc/$pid/ns/net {path}
+        kill $pid""")
+    return path
+
+
+def state_directories(machine: Machine) -> list[str]:
+    return os.listdir(machine.room.seen(f"/run/containerd/pyruntime/{machine.namespace}"))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_pod_with_a_user_namespace(machine: Machine, given: bool) -> None:
+    """Its root may not search the directory of the bundle, which is containerd's."""
+    pod = Pod(machine, f"users-{given}")
+    pod.bundle.chmod(0o700)
+    pod.create(linux=OF_USERS, **({"netns": network_of(machine, pod.name, 200000)} if given else {}))
+    pid = pod.call("StartSandbox")["pid"]
+    maps = machine.room.ok("cat", f"/proc/{pid}/uid_map", f"/proc/{pid}/gid_map").split()
+    assert maps == ["0", "200000", "65536"] * 2
+    assert machine.room.ok("grep", "^Uid", f"/proc/{pid}/status").split()[1] == "200000"
+
+    container = member(pod, f"{pod.name}-member", pid, "sh", "-c", """cd /etc; stat -c %u hosts hostname /dev/shm; id -u
+        echo 127.0.0.1 me >hosts; touch /dev/shm/x && hostname other && echo 1 >/proc/sys/net/ipv4/ip_forward
+        cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ifconfig lo down && echo down""")
+    join_users(container, pid)
+    container.create(rootfs=[{"type": "bind", "source": str(machine.path / "image"), "options": [
+        "rbind", "rw", "uidmap=0:200000:65536", "gidmap=0:200000:65536"]}])
+    container.call("Start")
+    assert container.call("Wait")["exit_status"] == 0
+    container.remove()
+    assert container.out.all().decode().split() == ["0", "0", "0", "0", "0", "down"]
+    pod.remove()
+
+
+def join_users(container: Container, pid: int) -> None:
+    path = container.bundle / "config.json"
+    config = json.loads(path.read_text())
+    config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{pid}/ns/user"})
+    config["linux"]["sysctl"] = {}
+    for kind in ("uidMappings", "gidMappings"):
+        config["linux"][kind] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    config["process"]["capabilities"] = {kind: ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]
+                                         for kind in ("bounding", "effective", "permitted")}
+    config["mounts"] = [{**mount, "options": [option for option in mount.get("options", []) if option != "gid=5"]}
+                        for mount in config["mounts"]]
+    path.write_text(json.dumps(config))
+
+
+def test_a_user_namespace_and_the_host_s_network(machine: Machine) -> None:
+    pod = Pod(machine, "users-host")
+    pod.create(linux={"security": {"namespaces": {"network": 2, "users": USERS}}})
+    pid = pod.call("StartSandbox")["pid"]
+    assert machine.room.ok("cat", f"/proc/{pid}/uid_map").split() == ["0", "200000", "65536"]
+    assert machine.room.ok("readlink", f"/proc/{pid}/ns/net") == machine.room.ok("readlink", "/proc/1/ns/net")
+    pod.remove()
+
+
+def test_user_namespaces_that_are_refused(machine: Machine) -> None:
+    pod = Pod(machine, "users-refused")
+    for users, message in (
+            ({**USERS, "mode": 1}, "unsupported user namespace mode: 1"), ({**USERS, "mode": 2}, "has ID mappings"),
+            ({"mode": 0}, "needs uidMappings"), ({**USERS, "gids": []}, "needs gidMappings")):
+        with pytest.raises(ShimError, match=message):
+            pod.create(linux={"security": {"namespaces": {"users": users}}})
+    for path, message in ((network_of(machine, "other", 300000), "permission denied"),
+                          ("/proc/1/ns/net", "belongs to the host's user namespace"), ("/run/nosuch", "/run/nosuch")):
+        with pytest.raises(ShimError, match=message):
+            pod.create(linux=OF_USERS, netns=path)
+        assert not os.path.ismount(pod.bundle / "rootfs")
+        assert pod.name not in state_directories(machine)
+    pod.remove()
