@@ -35,6 +35,7 @@ _SANDBOX = "io.kubernetes.cri.sandbox-id"   # the annotation of a container in a
 # As in every pod of containerd 2.x, unless the pod has other values: all ports and ICMP sockets without privileges.
 _PING = "net.ipv4.ping_group_range"
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", _PING: "0 2147483647"}
+_LARGEST = 16 << 20   # bytes of a config.json, as for the library
 _NS_GET_USERNS = 0xB701   # ioctl_ns(2)
 _CLOSED = ("nosuid", "nodev", "noexec")
 
@@ -169,16 +170,17 @@ def join_pod(bundle: str, namespace: str) -> None:
 
 
 def _join_pod(path: str, root: str) -> None:
-    text = read(path)
+    text = read(path, _LARGEST)
     if _SANDBOX.encode() not in text:
         return
     config = decode(text, path)
-    if not isinstance(config, dict):
-        return   # an error of the library's
-    pod = (config.get("annotations") or {}).get(_SANDBOX)
+    annotations = config.get("annotations") if isinstance(config, dict) else None
+    pod = annotations.get(_SANDBOX) if isinstance(annotations, dict) else None
+    if not isinstance(pod, str):
+        return   # an error, which the library reports
     try:
-        home = Runtime(root).state(pod).bundle if pod else ""
-    except NoSuchContainer:
+        home = Runtime(root).state(pod).bundle
+    except (NoSuchContainer, UsageError):   # of another runtime, or not an ID
         return
     if not is_pod(home):
         return
