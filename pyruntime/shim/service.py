@@ -101,9 +101,8 @@ class Call:
         return process
 
     def await_create(self, seconds: float = _CREATED) -> bool:
-        """Wait for a Create in progress; whether there is none any more. A client can see that init has its input before
-        it gets the answer to Create: nerdctl then asks for the state, and if there is none, it never closes the input.
-        """
+        """Wait for a Create in progress; whether it has ended. A client can see that init has its input before it gets
+        the answer to Create: nerdctl then asks for the state, and if there is none, it never closes the input."""
         with self.task.changed:
             return self.task.changed.wait_for(lambda: not self.task.creating, seconds)
 
