@@ -173,11 +173,13 @@ def _join_pod(path: str, root: str) -> None:
     text = read(path, _LARGEST)
     if _SANDBOX.encode() not in text:
         return
-    config = decode(text, path)
-    annotations = config.get("annotations") if isinstance(config, dict) else None
-    pod = annotations.get(_SANDBOX) if isinstance(annotations, dict) else None
+    config: Any = decode(text, path)
+    try:
+        pod = config["annotations"][_SANDBOX]
+    except (KeyError, TypeError):   # elsewhere in the text; or an error, which the library reports
+        return
     if not isinstance(pod, str):
-        return   # an error, which the library reports
+        return   # the same
     try:
         home = Runtime(root).state(pod).bundle
     except (NoSuchContainer, UsageError):   # of another runtime, or not an ID
