@@ -35,7 +35,7 @@ _SANDBOX = "io.kubernetes.cri.sandbox-id"   # the annotation of a container in a
 # As in every pod of containerd 2.x, unless the pod has other values: all ports and ICMP sockets without privileges.
 _PING = "net.ipv4.ping_group_range"
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", _PING: "0 2147483647"}
-_LARGEST = 16 << 20   # bytes of a config.json, as for the library
+_LARGEST = 16 << 20   # bytes of a file that is read; the library reads no longer config.json, either
 _NS_GET_USERNS = 0xB701   # ioctl_ns(2)
 _CLOSED = ("nosuid", "nodev", "noexec")
 
@@ -154,7 +154,7 @@ def _mappings(users: dict[str, Any] | None) -> dict[str, list[dict[str, int]]]:
 
 def _of_host(path: str) -> bytes:
     try:
-        return read(path)
+        return read(path, _LARGEST)
     except FileNotFoundError:
         return b""
 

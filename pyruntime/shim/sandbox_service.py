@@ -109,8 +109,7 @@ class SandboxService(Service):
     def _holder(self, call: Call) -> TaskProcess:
         """The init process of the pod. Raises CallError."""
         init = call.init()
-        if not call.task.pod:
-            raise CallError(NOT_FOUND, f"{call.task.id} is no sandbox, but a container")
+        _require_pod(call.task)
         return init
 
     def wait(self, call: Call) -> TaskProcess:
@@ -176,18 +175,24 @@ class SandboxService(Service):
             raise CallError(NOT_FOUND, f"sandbox {call.values['id']} does not exist here")
         if not call.await_create(_PATIENCE):
             raise CallError(_DEADLINE_EXCEEDED, f"sandbox {task.id} is still being created after {_PATIENCE:g} seconds")
-        if task.init and task.init.phase != ADDED:
-            init = self._holder(call)
+        init = task.init
+        if init and init.phase != ADDED:
+            _require_pod(task)
             self._stop(task, init, _PATIENCE)
             with init.lock:
                 if task.init is init:   # otherwise another ShutdownSandbox was faster
                     self._delete_init(task, init)
-            call.deleted = init
+                    call.deleted = init
         self.shutdown(call)
         # containerd leaves when it has read the answer. An answer and the end of the connection at once it takes for
         # either: its ttrpc client chooses at random.
         call.last *= 2
         return {}
+
+
+def _require_pod(task: Task) -> None:
+    if not task.pod:
+        raise CallError(NOT_FOUND, f"{task.id} is no sandbox, but a container")
 
 
 def _info(task: Task, init: TaskProcess, *, ready: bool) -> str:
