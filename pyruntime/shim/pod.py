@@ -11,6 +11,7 @@ containerd makes these files only for pods with a pause container; for others it
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyruntime.errors import HostError, NoSuchContainer, UsageError
@@ -32,7 +33,10 @@ _INIT = "/init"
 _FILES = ("hostname", "hosts", "resolv.conf")
 _SANDBOX = "io.kubernetes.cri.sandbox-id"   # the annotation of a container in a pod
 # As in every pod of containerd 2.x, unless the pod has other values: all ports and ICMP sockets without privileges.
-_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+_PING = "net.ipv4.ping_group_range"
+_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", _PING: "0 2147483647"}
+_LARGEST = 16 << 20   # bytes of a file that is read; the library reads no longer config.json, either
+_NS_GET_USERNS = 0xB701   # ioctl_ns(2)
 _CLOSED = ("nosuid", "nodev", "noexec")
 
 
@@ -48,17 +52,15 @@ class Pod:
         linux = config["linux"] or sandbox_messages.LINUX.decode(b"")
         security = linux["security"] or sandbox_messages.SECURITY.decode(b"")
         namespaces = security["namespaces"] or sandbox_messages.NAMESPACES.decode(b"")
-        if namespaces["users"] and namespaces["users"]["mode"] != OF_NODE:
-            if namespaces["users"]["mode"] != OF_POD:
-                raise UsageError(f"unsupported user namespace mode: {namespaces['users']['mode']}")
-            # The holder's root is below a directory of containerd's that only the host's root may search.
-            raise UsageError('pods with a user namespace need a pause container: use sandboxer = "podsandbox"')
+        self.mappings = _mappings(namespaces["users"])
         self.dns = config["dns"]
         self.host = {name for name in ("network", "pid", "ipc") if namespaces[name] == OF_NODE}
         self.hostname = "" if "network" in self.host else config["hostname"]
         self.parent: str = linux["cgroup_parent"]
         self.netns = netns
         self.sysctls = {} if "network" in self.host else dict(_SYSCTLS)
+        if self.mappings:
+            self.sysctls.pop(_PING, None)   # the groups are not mapped
         self.sysctls |= {pair["key"]: pair["value"] for pair in linux["sysctls"]}
 
     @property
@@ -66,14 +68,33 @@ class Pod:
         """Whether the cgroups are systemd's: the kubelet's parent is a slice then."""
         return self.parent.endswith(".slice")
 
-    def configuration(self, sandbox_id: str) -> dict[str, Any]:
-        """config.json of the holder: no capabilities, a read-only root, and nothing to see."""
+    def open_users(self) -> int:
+        """A descriptor of the user namespace to join, that of the network namespace, for containerd makes both; -1 if
+        there is none. Raises OSError, UsageError."""
+        if not self.mappings or not self.netns or "network" in self.host:
+            return -1
+        network = os.open(self.netns, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            users = fcntl.ioctl(network, _NS_GET_USERNS)
+        finally:
+            os.close(network)
+        if os.path.samestat(os.fstat(users), os.stat("/proc/self/ns/user")):
+            os.close(users)
+            raise UsageError(f'the network namespace "{self.netns}" belongs to the host\'s user namespace: give one of'
+                             " the pod's")
+        return users
+
+    def configuration(self, sandbox_id: str, users: str) -> dict[str, Any]:
+        """config.json of the holder: no capabilities, a read-only root, and nothing to see. ``users``: the path of the
+        user namespace that it joins, or nothing."""
         namespaces: list[dict[str, str]] = [{"type": "mount"}]
+        if self.mappings:
+            namespaces.append({"type": "user", **({"path": users} if users else {})})
         namespaces += [{"type": kind} for kind in ("pid", "ipc") if kind not in self.host]
         if "network" not in self.host:
             namespaces += [{"type": "network", **({"path": self.netns} if self.netns else {})}, {"type": "uts"}]
         linux: dict[str, Any] = {"namespaces": namespaces, "sysctl": self.sysctls, "resources": {
-            "devices": [{"allow": False, "access": "rwm"}], "cpu": {"shares": 2}}}
+            "devices": [{"allow": False, "access": "rwm"}], "cpu": {"shares": 2}}, **self.mappings}
         if self.parent:
             linux["cgroupsPath"] = f"{os.path.basename(self.parent)}:cri-containerd:{sandbox_id}" if self.systemd \
                 else f"{self.parent}/{sandbox_id}"
@@ -90,7 +111,8 @@ class Pod:
         }
 
     def write_files(self, directory: str) -> None:
-        """Write the files that the containers share, below the holder's root. Raises OSError."""
+        """Write the files that the containers share, below the holder's root; they belong to the pod's root. Raises
+        OSError."""
         contents = {"hostname": f"{self.hostname or os.uname().nodename}\n".encode(), "hosts": _of_host("/etc/hosts"),
                     "resolv.conf": self._resolver()}
         for name in _FILES:
@@ -98,6 +120,10 @@ class Pod:
             os.chmod(f"{directory}/{name}", 0o644)
         os.makedirs(f"{directory}/shm", exist_ok=True)
         os.chmod(f"{directory}/shm", 0o1777)
+        owner = [next((entry["hostID"] for entry in mapping if entry["containerID"] == 0), 0)
+                 for mapping in self.mappings.values()]
+        for name in ("", *_FILES, "shm") if owner else ():
+            os.chown(f"{directory}/{name}", *owner)
 
     def _resolver(self) -> bytes:
         if not self.dns:
@@ -108,9 +134,27 @@ class Pod:
         return "".join(f"{line}\n" for line in lines).encode()
 
 
+def _mappings(users: dict[str, Any] | None) -> dict[str, list[dict[str, int]]]:
+    """uidMappings and gidMappings of config.json; nothing if the user namespace is the host's. Raises UsageError."""
+    if users is None:
+        return {}
+    if users["mode"] not in (OF_POD, OF_NODE):
+        raise UsageError(f"unsupported user namespace mode: {users['mode']}")
+    found = {f"{kind}Mappings": [{"containerID": entry["inside"], "hostID": entry["outside"], "size": entry["size"]}
+                                 for entry in users[f"{kind}s"]] for kind in ("uid", "gid")}
+    if users["mode"] == OF_NODE:
+        if any(found.values()):
+            raise UsageError("the user namespace of the host has ID mappings: give none, or another mode")
+        return {}
+    for name, mapping in found.items():
+        if not mapping:
+            raise UsageError(f"a user namespace of the pod needs {name}")
+    return found
+
+
 def _of_host(path: str) -> bytes:
     try:
-        return read(path)
+        return read(path, _LARGEST)
     except FileNotFoundError:
         return b""
 
@@ -126,16 +170,19 @@ def join_pod(bundle: str, namespace: str) -> None:
 
 
 def _join_pod(path: str, root: str) -> None:
-    text = read(path)
+    text = read(path, _LARGEST)
     if _SANDBOX.encode() not in text:
         return
-    config = decode(text, path)
-    if not isinstance(config, dict):
-        return   # an error of the library's
-    pod = (config.get("annotations") or {}).get(_SANDBOX)
+    config: Any = decode(text, path)
     try:
-        home = Runtime(root).state(pod).bundle if pod else ""
-    except NoSuchContainer:
+        pod = config["annotations"][_SANDBOX]
+    except (KeyError, TypeError):   # elsewhere in the text; or an error, which the library reports
+        return
+    if not isinstance(pod, str):
+        return   # the same
+    try:
+        home = Runtime(root).state(pod).bundle
+    except (NoSuchContainer, UsageError):   # of another runtime, or not an ID
         return
     if not is_pod(home):
         return

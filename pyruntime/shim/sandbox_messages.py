@@ -33,7 +33,8 @@ METHODS = {
 # The pod: what CreateSandbox has in its options.
 POD_TYPE = "runtime.v1.PodSandboxConfig"
 _DNS = Table(servers=(1, Many(TEXT)), searches=(2, Many(TEXT)), options=(3, Many(TEXT)))
-_USERS = Table(mode=(1, SIGNED))
+_ID_MAPPING = Table(outside=(1, UNSIGNED), inside=(2, UNSIGNED), size=(3, UNSIGNED))
+_USERS = Table(mode=(1, SIGNED), uids=(2, Many(_ID_MAPPING)), gids=(3, Many(_ID_MAPPING)))
 NAMESPACES = Table(network=(1, SIGNED), pid=(2, SIGNED), ipc=(3, SIGNED), users=(5, _USERS))
 SECURITY = Table(namespaces=(1, NAMESPACES))
 LINUX = Table(cgroup_parent=(1, TEXT), security=(2, SECURITY), sysctls=(3, Many(PAIR)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyruntime.errors import HostError, StateError
+from pyruntime.errors import HostError, StateError, words
 from pyruntime.shim import messages
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import RELEASE
@@ -18,7 +18,7 @@ from pyruntime.shim.pod import TMPFS, Pod, mark_pod, read_mark
 from pyruntime.shim.service import FAILED_PRECONDITION, NOT_FOUND, Call, CallError, Service
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams
-from pyruntime.shim.task import STARTED, Task, TaskProcess
+from pyruntime.shim.task import ADDED, STARTED, Task, TaskProcess
 from pyruntime.system.files import read, replace
 from pyruntime.system.json import decode, encode
 
@@ -74,14 +74,20 @@ class SandboxService(Service):
 
     def _create(self, task: Task, init: TaskProcess, options: dict[str, Any]) -> None:
         pod: Pod = options["pod"]
+        users = -1
         try:
+            users = pod.open_users()
+            path = f"/proc/{os.getpid()}/fd/{users}" if users >= 0 else ""
             pod.write_files(task.rootfs)
-            replace(f"{task.bundle}/config.json", encode(pod.configuration(task.id)).encode())
+            replace(f"{task.bundle}/config.json", encode(pod.configuration(task.id, path)).encode())
             mark_pod(task.bundle, pod, time.time_ns())
+            task.pod = True
+            super()._create(task, init, options)
         except OSError as error:
-            raise HostError(f'cannot prepare the pod in "{task.bundle}": {error.strerror}') from None
-        task.pod = True
-        super()._create(task, init, options)
+            raise HostError(f'cannot prepare the pod in "{task.bundle}": {words(error)}') from None
+        finally:
+            if users >= 0:
+                os.close(users)
 
     def _open(self, task: Task, process: TaskProcess) -> tuple[ProcessStreams, tuple[_socket.socket, ...]]:
         """The holder waits for the end of its input, whose other end the monitor holds: none outlives the other."""
@@ -94,10 +100,22 @@ class SandboxService(Service):
 
     def startsandbox(self, call: Call) -> dict[str, Any]:
         """StartSandbox."""
+        self._holder(call)
         started = self.start(call)
         return {**started, "created_at": messages.moment(read_mark(call.task.bundle)["created_at"])}
 
     # --- while it exists ---------------------------------------------------------------------------------------------
+
+    def _holder(self, call: Call) -> TaskProcess:
+        """The init process of the pod. Raises CallError."""
+        init = call.init()
+        _require_pod(call.task)
+        return init
+
+    def wait(self, call: Call) -> TaskProcess:
+        """WaitSandbox, and Wait."""
+        self._holder(call)
+        return call.process()
 
     def platform(self, _call: Call) -> dict[str, Any]:
         """Platform: the host's."""
@@ -106,13 +124,14 @@ class SandboxService(Service):
         return {"platform": {"os": "linux", "architecture": architecture, "variant": variant}}
 
     def pingsandbox(self, call: Call) -> dict[str, Any]:
-        """PingSandbox."""
-        call.init()
+        """PingSandbox: whether the holder lives."""
+        if self._holder(call).end is not None:
+            raise CallError(FAILED_PRECONDITION, f"sandbox {call.task.id} is not running")
         return {}
 
     def sandboxstatus(self, call: Call) -> dict[str, Any]:
         """SandboxStatus: ready from StartSandbox to the end of the holder."""
-        task, init = call.task, call.init()
+        task, init = call.task, self._holder(call)
         ready = init.phase == STARTED and init.end is None and not init.finished
         return {"id": task.id, "pid": init.pid if ready else 0,
                 "state": "SANDBOX_READY" if ready else "SANDBOX_NOTREADY",
@@ -122,7 +141,7 @@ class SandboxService(Service):
 
     def sandboxmetrics(self, call: Call) -> dict[str, Any]:
         """SandboxMetrics: of the cgroup of the pod, which is the parent of those of its containers."""
-        call.init()
+        self._holder(call)
         if not read_mark(call.task.bundle)["cgroup_parent"]:
             raise CallError(FAILED_PRECONDITION, f"sandbox {call.task.id} has no cgroup parent")
         try:
@@ -135,7 +154,7 @@ class SandboxService(Service):
 
     def stopsandbox(self, call: Call) -> dict[str, Any]:
         """StopSandbox: end the holder; containerd has stopped the containers before."""
-        self._stop(call.task, call.init(), float(call.values["timeout"]) or _PATIENCE)
+        self._stop(call.task, self._holder(call), float(call.values["timeout"]) or _PATIENCE)
         return {}
 
     def _stop(self, task: Task, init: TaskProcess, seconds: float) -> None:
@@ -151,17 +170,29 @@ class SandboxService(Service):
 
     def shutdownsandbox(self, call: Call) -> dict[str, Any]:
         """ShutdownSandbox: remove the pod, also one that runs, and end the monitor."""
-        task, init = call.task, call.task.init
-        if init:
+        task = call.task
+        if call.values["id"] != task.id:
+            raise CallError(NOT_FOUND, f"sandbox {call.values['id']} does not exist here")
+        if not call.await_create(_PATIENCE):
+            raise CallError(_DEADLINE_EXCEEDED, f"sandbox {task.id} is still being created after {_PATIENCE:g} seconds")
+        init = task.init
+        if init and init.phase != ADDED:
+            _require_pod(task)
             self._stop(task, init, _PATIENCE)
             with init.lock:
-                self._delete_init(task, init)
-            call.deleted = init
+                if task.init is init:   # otherwise another ShutdownSandbox was faster
+                    self._delete_init(task, init)
+                    call.deleted = init
         self.shutdown(call)
         # containerd leaves when it has read the answer. An answer and the end of the connection at once it takes for
         # either: its ttrpc client chooses at random.
         call.last *= 2
         return {}
+
+
+def _require_pod(task: Task) -> None:
+    if not task.pod:
+        raise CallError(NOT_FOUND, f"{task.id} is no sandbox, but a container")
 
 
 def _info(task: Task, init: TaskProcess, *, ready: bool) -> str:

@@ -100,12 +100,11 @@ class Call:
             raise CallError(NOT_FOUND, f"process does not exist {exec_id}")
         return process
 
-    def await_create(self) -> None:
-        """Wait for a Create in progress. A client can see that init has its input before it gets the answer to Create:
-        nerdctl then asks for the state, and if there is none, it never closes the input."""
-        init = self.task.init
-        if init and self.task.creating and init.lock.acquire(timeout=_CREATED):
-            init.lock.release()
+    def await_create(self, seconds: float = _CREATED) -> bool:
+        """Wait for a Create in progress; whether it has ended. A client can see that init has its input before it gets
+        the answer to Create: nerdctl then asks for the state, and if there is none, it never closes the input."""
+        with self.task.changed:
+            return self.task.changed.wait_for(lambda: not self.task.creating, seconds)
 
     def init(self) -> TaskProcess:
         """The init process. Raises CallError."""
@@ -173,7 +172,9 @@ class Service:
         return {"pid": init.pid}
 
     def _expected(self, call: Call, process: TaskProcess) -> None:
-        process.expected = False
+        with call.task.changed:
+            process.expected = False
+            call.task.changed.notify_all()
         call.started = process
 
     def _announce(self, task: Task, init: TaskProcess, values: dict[str, Any]) -> None:
@@ -197,9 +198,9 @@ class Service:
                 console=ours[1] if ours else None, pivot=not options["no_pivot_root"],
                 new_keyring=not options["no_new_keyring"])
             task.own_pids = state.own_pids
-            init.phase = CREATED
             self._hand_streams(task, init, streams, ours)
             task.known(init, state.pid, start_time(state.pid))
+            init.phase = CREATED
             task.save(init)
             # Not before: if this server ends here, another one begins again.
             task.link.send(RELEASE, init.starting, flags=1)

@@ -139,9 +139,9 @@ class Task:
 
     @property
     def creating(self) -> bool:
-        """Whether a Create is in progress."""
+        """Whether a Create is in progress, or is to be repeated."""
         init = self.init
-        return init is not None and init.phase == ADDED
+        return init is not None and init.phase == ADDED and init.expected
 
     # --- the record ------------------------------------------------------------------------------------------------
 

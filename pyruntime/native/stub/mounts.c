@@ -160,11 +160,16 @@ static int make_parent_private(struct stub *s, int dir)
 int do_open_rootfs(struct stub *s, const struct step_open_rootfs *a)
 {
 	int at = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0 && errno == EACCES && a->slot != NO_SLOT)
+		at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC); /* any place will do: it is the parent of / soon */
 	if (at < 0)
 		return fail(s, "open", "%s", a->path);
-	int tree = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
+	int tree = a->slot != NO_SLOT ? get_slot(s, a->slot)
+				      : sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
-		return fail(s, "open_tree", "%s", a->path);
+		return a->slot != NO_SLOT ? -1 : fail(s, "open_tree", "%s", a->path);
+	if (a->slot != NO_SLOT)
+		s->slot[a->slot] = -1;
 	/* Mounts beneath it must not propagate to the host. A slave still receives the host's mounts, so the copy must
 	 * become a slave before the mount that it was cloned from becomes private. */
 	if (set_attr(tree, AT_RECURSIVE, 0, 0, MS_SLAVE_) || set_attr(tree, AT_RECURSIVE, 0, 0, (uint64_t)a->below) ||
@@ -588,7 +593,7 @@ int do_move_root(struct stub *s, const struct step_move_root *a)
 		return fail(s, "open", "/");
 	if (fchdir(s->root))
 		return fail(s, "fchdir", "root filesystem");
-	if (sys_move_mount(s->root, top))
+	if (sys_move_mount(s->root, top) && errno != ELOOP) /* ELOOP: it is there already (open_rootfs) */
 		return fail(s, "move_mount", "root filesystem to /");
 	close(top);
 	return change_root(s);

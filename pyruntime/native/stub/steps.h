@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC "PYRPLAN\001"
-#define PLAN_FINGERPRINT 0xd669091cu
+#define PLAN_FINGERPRINT 0x4c07ced8u
 #define NO_SLOT 65535
 
 struct strs {
@@ -110,8 +110,9 @@ struct step_propagation { /* set the propagation of /, optionally recursive */
 	int64_t propagation;
 	int64_t recursive;
 };
-struct step_open_rootfs { /* bind-mount the root filesystem onto itself and keep it open */
+struct step_open_rootfs { /* bind-mount the root filesystem (or an opened slot) onto itself and keep it open */
 	const char *path;
+	int64_t slot;
 	int64_t propagation;
 	int64_t below;
 };
@@ -715,6 +716,7 @@ static const struct field fields_propagation[] = {
 };
 static const struct field fields_open_rootfs[] = {
 	{F_STR, offsetof(struct step_open_rootfs, path)},
+	{F_INT, offsetof(struct step_open_rootfs, slot)},
 	{F_INT, offsetof(struct step_open_rootfs, propagation)},
 	{F_INT, offsetof(struct step_open_rootfs, below)},
 };
@@ -966,7 +968,7 @@ static const struct {
 	[OP_set_hostname] = {"set_hostname", fields_set_hostname, 1},
 	[OP_set_domainname] = {"set_domainname", fields_set_domainname, 1},
 	[OP_propagation] = {"propagation", fields_propagation, 2},
-	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 3},
+	[OP_open_rootfs] = {"open_rootfs", fields_open_rootfs, 4},
 	[OP_copy_rootfs] = {"copy_rootfs", fields_copy_rootfs, 4},
 	[OP_open_plain_rootfs] = {"open_plain_rootfs", fields_open_plain_rootfs, 1},
 	[OP_open_source] = {"open_source", fields_open_source, 4},

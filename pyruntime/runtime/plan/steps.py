@@ -102,9 +102,9 @@ OPS: dict[str, Op] = {
     "set_domainname": Op("stub", "setdomainname", "set the NIS domain name", name=STR),
     "propagation": Op("stub", "mount_setattr", "set the propagation of /, optionally recursive",
                       propagation=INT, recursive=INT),
-    "open_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind-mount the root filesystem onto itself and"
-                      " keep it open",
-                      path=STR, propagation=INT, below=INT),
+    "open_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind-mount the root filesystem (or an opened"
+                      " slot) onto itself and keep it open",
+                      path=STR, slot=INT, propagation=INT, below=INT),
     "copy_rootfs": Op("stub", "open_tree, mount_setattr, move_mount", "bind-mount the root filesystem, without the"
                       " mounts beneath it, on another directory of the host", path=STR, dest=STR, propagation=INT,
                       readonly=INT),

@@ -6,6 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.commands import COMMAND
 from tests.containers import PATIENCE, Bundle, Runtime, end
 
@@ -60,6 +62,26 @@ def test_sources_that_only_root_can_reach_with_a_joined_user_namespace(runtime: 
         if holder.stdout is not None:
             holder.stdout.close()
     assert shown == ["here", "0", "100000", "65536"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-pivot",)])
+def test_a_root_filesystem_that_only_root_can_reach(runtime: Runtime, own_bundle: Bundle, tmp_path: Path,
+                                                    flags: tuple[str, ...]) -> None:
+    """Pods of the shim's own: containerd keeps their bundles below a directory of mode 0700."""
+    own_bundle.in_user_namespace()
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "rootfs").mkdir()
+    subprocess.run(["mount", "--bind", own_bundle.config["root"]["path"], hidden / "rootfs"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", hidden / "rootfs/home"], check=True)   # a mount beneath it, too
+    (hidden / "rootfs/home/file").write_text("here\n")
+    try:
+        own_bundle.config["root"]["path"] = str(hidden / "rootfs")
+        own_bundle.shell("cat /home/file; ls -d /..; grep -c hidden /proc/self/mountinfo")
+        done = runtime("run", *flags, "--bundle", own_bundle.path, "c1")
+    finally:
+        subprocess.run(["umount", "-R", hidden / "rootfs"], check=True)
+    assert (done.stdout.split(), done.stderr) == (["here", "/..", "0"], "")
 
 
 def test_a_program_that_is_a_directory(runtime: Runtime, bundle: Bundle) -> None:

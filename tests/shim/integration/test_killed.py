@@ -127,6 +127,8 @@ def test_nothing_is_lost(machine: Machine) -> None:
         time.sleep(chance.uniform(*chance.choice([(0, 0.05), (0.05, 0.6)])))
         for pid in machine.servers():
             kills += machine.room.run("kill", "-9", str(pid)).returncode == 0
+    while traffic.done <= KILLS and any(thread.is_alive() for thread in traffic.threads):
+        time.sleep(0.1)   # on a busy host, servers are killed before they have done much
     traffic.stop = True
     for thread in traffic.threads:
         thread.join(100)
@@ -134,7 +136,7 @@ def test_nothing_is_lost(machine: Machine) -> None:
     assert kills >= KILLS and traffic.done > KILLS
     assert machine.monitors() == []
     assert [name for name in os.listdir(machine.room.seen("/run/containerd/s")) if ".server" not in name] == []
-    assert "rootfs" not in machine.room.ok("cat", "/proc/self/mountinfo")
+    assert machine.mounts(machine.path) == []
     assert os.listdir(machine.room.seen(f"/run/containerd/pyruntime/{machine.namespace}")) == []
     names = {fields["container_id"] for _, fields in machine.sink.events}
     for name in names:   # an event may come twice, but none is missing, and each comes in its order

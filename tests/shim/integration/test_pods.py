@@ -14,6 +14,7 @@ import pytest
 from tests.clients import builds
 from tests.clients.containerd import Containerd
 from tests.clients.cri import Pod
+from tests.clients.image import layout
 from tests.shim.client import until
 
 pytestmark = pytest.mark.timeout(900)   # the first run builds containerd
@@ -105,3 +106,30 @@ def test_a_refused_pod_leaves_nothing(daemon: Containerd) -> None:
     with pytest.raises(Exception, match="nosuch"):
         Pod(daemon, "pods", "refused", linux={"sysctls": {"kernel.nosuch": "1"}})
     Pod(daemon, "pods", "refused").__exit__()   # the name is free again
+
+
+USERS = {"mode": "POD", **{kind: [{"hostId": 300000, "containerId": 0, "length": 65536}] for kind in ("uids", "gids")}}
+LOOK = """cat /proc/self/uid_map /proc/self/gid_map; id -u
+    for f in hosts hostname resolv.conf; do stat -c '%n %u %a' /etc/$f
+    done; stat -c %a /dev/shm/.; echo x >/dev/shm/x && cat /dev/shm/x; echo 1.2.3.4 a >>/etc/hosts && echo written
+    cat /proc/sys/net/ipv4/ip_unprivileged_port_start; cat /proc/sys/net/ipv4/ping_group_range; ls /sys/class/net
+    touch /file && stat -c %u /file; [ $$ -gt 1 ] && echo other"""
+
+
+def test_user_namespaces_as_with_a_pause_container(daemon: Containerd) -> None:
+    """The network is the pod's, and that of the host; the processes are the container's, and the pod's."""
+    def play(handler: str) -> list[Any]:
+        found = []
+        for number, kinds in enumerate(({"pid": "CONTAINER"}, {"pid": "POD"},
+                                        {"network": "NODE", "pid": "CONTAINER"})):
+            options = {"securityContext": {"namespaceOptions": {**kinds, "usernsOptions": USERS}}}
+            with Pod(daemon, handler, f"users-{number}", linux=options) as pod:
+                if handler == "pods":
+                    pid = json.loads(status(pod, verbose=True)["info"]["info"])["pid"]
+                    assert daemon.room.ok("cat", f"/proc/{pid}/uid_map").split() == ["0", "300000", "65536"]
+                if kinds["pid"] == "POD":
+                    pod.start("sleep", "100", linux=options)
+                found.append(pod.ran(LOOK, linux=options))
+        return found
+    daemon.load(layout(daemon.room.path / "again"), "localhost/")
+    assert play("pods") == play("shim")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class Pod:
         self.name = name
         self.bundle = machine.path / name
         (self.bundle / "rootfs").mkdir(parents=True)
-        self.client = PodClient(machine.start(name, self.bundle))
+        self.path = machine.start(name, self.bundle)
+        self.client = PodClient(self.path)
         machine.clients.append(self.client)
 
     def create(self, **fields: Any) -> None:
@@ -60,8 +62,10 @@ class Pod:
     def described(self, **fields: Any) -> dict[str, Any]:
         """The fields of CreateSandbox."""
         linux = {"cgroup_parent": f"/{self.machine.namespace}", **fields.pop("linux", {})}
+        netns = fields.pop("netns", "")
         config = POD.encode({"hostname": "pod1", "log_directory": "/nowhere", "linux": linux, **fields})
-        return {"bundle": str(self.bundle), "options": {"type_url": "runtime.v1.PodSandboxConfig", "value": config}}
+        return {"bundle": str(self.bundle), "netns": netns, "options": {
+            "type_url": "runtime.v1.PodSandboxConfig", "value": config}}
 
     def call(self, method: str, **fields: Any) -> dict[str, Any]:
         return self.client.call(method, id=self.name, **fields)
@@ -182,10 +186,6 @@ def test_errors(machine: Machine) -> None:
         with pytest.raises(ShimError) as missing:
             pod.call(method)
         assert missing.value.code == 5
-    with pytest.raises(ShimError, match="podsandbox"):
-        pod.create(linux={"security": {"namespaces": {"users": {"mode": 0}}}})
-    with pytest.raises(ShimError, match="unsupported user namespace mode: 1"):
-        pod.create(linux={"security": {"namespaces": {"users": {"mode": 1}}}})
     with pytest.raises(ShimError, match="sysctl"):
         pod.create(linux={"sysctls": [{"key": "kernel.nosuch", "value": "1"}]})
     assert not os.path.ismount(pod.bundle / "rootfs")
@@ -205,3 +205,259 @@ def test_the_host_s_namespaces(machine: Machine) -> None:
     pod.remove()
 
 
+# --- other orders of the calls ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def slow_creation(machine: Machine) -> Iterator[Callable[[], None]]:
+    """CreateSandbox waits for the host's /etc/hosts until the function is called."""
+    machine.room.ok("sh", "-c", "mkfifo /run/hosts && mount --bind /run/hosts /etc/hosts")
+    fifo = machine.room.seen("/run/hosts")
+
+    def go_on() -> None:
+        with open(fifo, "w") as file:   # waits for the reader
+            file.write("192.0.2.1 slow\n")
+    try:
+        yield go_on
+    finally:
+        machine.room.ok("sh", "-c", "umount /etc/hosts && rm /run/hosts")
+
+
+def begin_create(pod: Pod) -> int:
+    begun = pod.client.begin("CreateSandbox", id=pod.name, **pod.described())
+    until(lambda: pod.machine.mounts(pod.bundle))
+    return begun
+
+
+def test_a_creation_that_nobody_repeats_is_shut_down(machine: Machine) -> None:
+    """The server and containerd are killed during CreateSandbox."""
+    pod = Pod(machine, "abandoned")
+    with slow_creation(machine):
+        begin_create(pod)
+        pod.client.close()
+        machine.kill_server()
+        pod.client = PodClient(pod.path)
+        pod.remove()
+    assert pod.name not in state_directories(machine)
+
+
+def test_shut_down_during_creation(machine: Machine) -> None:
+    pod = Pod(machine, "hasty")
+    with slow_creation(machine) as go_on:
+        begun = begin_create(pod)
+        ending = pod.client.begin("ShutdownSandbox", id=pod.name)
+        go_on()
+        pod.client.answer(begun, "CreateSandbox")
+        pod.client.answer(ending, "ShutdownSandbox")
+    pod.gone()
+    assert pod.name not in state_directories(machine)
+
+
+def test_a_creation_is_repeated(machine: Machine) -> None:
+    """The server is killed while it prepares the pod."""
+    pod = Pod(machine, "repeated")
+    with slow_creation(machine) as go_on:
+        begun = begin_create(pod)
+        machine.kill_server()
+        go_on()
+        pod.client.answer(begun, "CreateSandbox")
+    assert pod.call("StartSandbox")["pid"] > 0
+    with pytest.raises(ShimError, match="already exists"):
+        pod.create()
+    with pytest.raises(ShimError, match="cannot start a running process"):
+        pod.call("StartSandbox")
+    pod.remove()
+
+
+def test_stopped_before_it_is_started(machine: Machine) -> None:
+    pod = Pod(machine, "created")
+    pod.create()
+    waiting = [pod.client.begin("WaitSandbox", id=pod.name) for _ in range(2)]
+    stopping = [pod.client.begin("StopSandbox", id=pod.name) for _ in range(4)]
+    for begun in stopping:
+        pod.client.answer(begun, "StopSandbox")
+    assert [pod.client.answer(begun, "WaitSandbox")["exit_status"] for begun in waiting] == [137, 137]
+    with pytest.raises(ShimError, match="cannot start a stopped process"):
+        pod.call("StartSandbox")
+    ending = [pod.client.begin("ShutdownSandbox", id=pod.name) for _ in range(4)]
+    for begun in ending:
+        pod.client.answer(begun, "ShutdownSandbox")
+    pod.gone()
+
+
+def test_the_holder_is_killed(machine: Machine) -> None:
+    pod = Pod(machine, "unheld")
+    pod.create()
+    pid = pod.call("StartSandbox")["pid"]
+    waiting = pod.client.begin("WaitSandbox", id=pod.name)
+    machine.room.ok("kill", "-9", str(pid))
+    ended = pod.client.answer(waiting, "WaitSandbox")
+    status = pod.call("SandboxStatus")
+    assert (status["state"], status["pid"], status["exited_at"]) == ("SANDBOX_NOTREADY", 0, ended["exited_at"])
+    with pytest.raises(ShimError, match="not running"):
+        pod.call("PingSandbox")
+    pod.call("StopSandbox")
+    pod.remove()
+
+
+def test_containers_outlive_their_pod(machine: Machine) -> None:
+    """containerd stops them before; here it does not."""
+    pod = Pod(machine, "left")
+    pod.create()
+    container = member(pod, "outlives", pod.call("StartSandbox")["pid"], "sh", "-c", "sleep 1000")
+    container.create()
+    container.call("Start")
+    pod.remove()
+    assert container.call("State")["status"] == 2
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_a_pod_and_a_container_are_not_taken_for_each_other(machine: Machine) -> None:
+    container = Container(machine, "plain", "sleep", "1000")
+    container.create()
+    container.call("Start")
+    client = PodClient(container.path)
+    for method in ("StartSandbox", "StopSandbox", "WaitSandbox", "SandboxStatus", "PingSandbox", "SandboxMetrics",
+                   "ShutdownSandbox"):
+        with pytest.raises(ShimError, match="plain is no sandbox") as refused:
+            client.call(method, id="plain")
+        assert refused.value.code == 5
+    client.close()
+    assert container.call("State")["status"] == 2
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_another_id(machine: Machine) -> None:
+    pod = Pod(machine, "named")
+    pod.create()
+    pod.call("StartSandbox")
+    for method in ("StopSandbox", "ShutdownSandbox"):
+        with pytest.raises(ShimError):
+            pod.client.call(method, id="other")
+    assert pod.call("SandboxStatus")["state"] == "SANDBOX_READY"
+    pod.remove()
+
+
+def test_a_container_with_a_long_configuration(machine: Machine) -> None:
+    """Kubernetes puts the services of a cluster into the environment."""
+    pod = Pod(machine, "long")
+    pod.create()
+    container = member(pod, "longer", pod.call("StartSandbox")["pid"], "cat", "/etc/hostname")
+    path = container.bundle / "config.json"
+    config = json.loads(path.read_text())
+    config["process"]["env"] = ["PATH=/bin", *(f"VARIABLE{number}={'x' * 1000}" for number in range(1500))]
+    path.write_text(json.dumps(config))
+    container.create()
+    container.call("Start")
+    assert container.call("Wait")["exit_status"] == 0
+    assert container.out.all() == b"pod1\n"
+    container.remove()
+    pod.remove()
+
+
+@pytest.mark.parametrize("annotations", [["io.kubernetes.cri.sandbox-id"], {"io.kubernetes.cri.sandbox-id": "../x"},
+                                         {"io.kubernetes.cri.sandbox-id": 5}, {"io.kubernetes.cri.sandbox-id": "no"}])
+def test_containers_with_other_annotations(machine: Machine, annotations: Any) -> None:
+    """They are no pod's of this shim: the library judges them."""
+    container = Container(machine, f"odd-{''.join(filter(str.isalnum, str(annotations)))}", "true",
+                          edit=lambda config: config.update(annotations=annotations))
+    if isinstance(annotations, dict) and all(isinstance(value, str) for value in annotations.values()):
+        container.create()
+        container.call("Start")
+        assert container.call("Wait")["exit_status"] == 0
+        container.remove()
+    else:
+        with pytest.raises(ShimError, match=r"annotations.*expected an? "):
+            container.create()
+        container.out.all()
+        container.call("Shutdown")
+
+
+# --- user namespaces -------------------------------------------------------------------------------------------------
+
+USERS = {"mode": 0, **{kind: [{"inside": 0, "outside": 200000, "size": 65536}] for kind in ("uids", "gids")}}
+OF_USERS = {"security": {"namespaces": {"users": USERS}}}
+
+
+def network_of(machine: Machine, name: str, first: int) -> str:
+    """The path of a network namespace that belongs to a user namespace whose root is this ID, as containerd makes
+    them."""
+    path = f"/run/{name}"
+    machine.room.ok("sh", "-c", f"""set -e
+        unshare --user --net sleep 100 & pid=$!
+        until [ "$(readlink /proc/$pid/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
+        for kind in uid gid; do echo "0 {first} 65536" >/proc/$pid/${{kind}}_map; done
+        touch {path}; mount --bind /proc/$pid/ns/net {path}
+        kill $pid""")
+    return path
+
+
+def state_directories(machine: Machine) -> list[str]:
+    return os.listdir(machine.room.seen(f"/run/containerd/pyruntime/{machine.namespace}"))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_pod_with_a_user_namespace(machine: Machine, given: bool) -> None:
+    """Its root may not search the directory of the bundle, which is containerd's."""
+    pod = Pod(machine, f"users-{given}")
+    pod.bundle.chmod(0o700)
+    pod.create(linux=OF_USERS, **({"netns": network_of(machine, pod.name, 200000)} if given else {}))
+    pid = pod.call("StartSandbox")["pid"]
+    maps = machine.room.ok("cat", f"/proc/{pid}/uid_map", f"/proc/{pid}/gid_map").split()
+    assert maps == ["0", "200000", "65536"] * 2
+    assert machine.room.ok("grep", "^Uid", f"/proc/{pid}/status").split()[1] == "200000"
+
+    container = member(pod, f"{pod.name}-member", pid, "sh", "-c", """cd /etc; stat -c %u hosts hostname /dev/shm; id -u
+        echo 127.0.0.1 me >hosts; touch /dev/shm/x && hostname other && echo 1 >/proc/sys/net/ipv4/ip_forward
+        cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ifconfig lo down && echo down""")
+    join_users(container, pid)
+    container.create(rootfs=[{"type": "bind", "source": str(machine.path / "image"), "options": [
+        "rbind", "rw", "uidmap=0:200000:65536", "gidmap=0:200000:65536"]}])
+    container.call("Start")
+    assert container.call("Wait")["exit_status"] == 0
+    container.remove()
+    assert container.out.all().decode().split() == ["0", "0", "0", "0", "0", "down"]
+    pod.remove()
+
+
+def join_users(container: Container, pid: int) -> None:
+    path = container.bundle / "config.json"
+    config = json.loads(path.read_text())
+    config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{pid}/ns/user"})
+    config["linux"]["sysctl"] = {}
+    for kind in ("uidMappings", "gidMappings"):
+        config["linux"][kind] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    config["process"]["capabilities"] = {kind: ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]
+                                         for kind in ("bounding", "effective", "permitted")}
+    config["mounts"] = [{**mount, "options": [option for option in mount.get("options", []) if option != "gid=5"]}
+                        for mount in config["mounts"]]
+    path.write_text(json.dumps(config))
+
+
+def test_a_user_namespace_and_the_host_s_network(machine: Machine) -> None:
+    pod = Pod(machine, "users-host")
+    pod.create(linux={"security": {"namespaces": {"network": 2, "users": USERS}}})
+    pid = pod.call("StartSandbox")["pid"]
+    assert machine.room.ok("cat", f"/proc/{pid}/uid_map").split() == ["0", "200000", "65536"]
+    assert machine.room.ok("readlink", f"/proc/{pid}/ns/net") == machine.room.ok("readlink", "/proc/1/ns/net")
+    pod.remove()
+
+
+def test_user_namespaces_that_are_refused(machine: Machine) -> None:
+    pod = Pod(machine, "users-refused")
+    for users, message in (
+            ({**USERS, "mode": 1}, "unsupported user namespace mode: 1"), ({**USERS, "mode": 2}, "has ID mappings"),
+            ({"mode": 0}, "needs uidMappings"), ({**USERS, "gids": []}, "needs gidMappings")):
+        with pytest.raises(ShimError, match=message):
+            pod.create(linux={"security": {"namespaces": {"users": users}}})
+    for path, message in ((network_of(machine, "other", 300000), "permission denied"),
+                          ("/proc/1/ns/net", "belongs to the host's user namespace"), ("/run/nosuch", "/run/nosuch")):
+        with pytest.raises(ShimError, match=message):
+            pod.create(linux=OF_USERS, netns=path)
+        assert not os.path.ismount(pod.bundle / "rootfs")
+        assert pod.name not in state_directories(machine)
+    pod.remove()

@@ -200,10 +200,10 @@ def test_standard_input_that_is_closed_before_the_start(machine: Machine, killed
     container.call("CloseIO", exec_id="e", stdin=True)
     if killed:
         machine.kill_server()
-    started = container.client.begin("Start", id=container.name, exec_id="e")
-    with (container.bundle / "in").open("wb", buffering=0) as file:
-        file.write(b"one\n")
-        container.client.answer(started, "Start")
+    client = os.open(container.bundle / "in", os.O_RDWR)   # without a wait for the reader
+    os.write(client, b"one\n")
+    container.call("Start", exec_id="e")
+    os.close(client)
     assert container.call("Wait", exec_id="e")["exit_status"] == 0
     assert out.all() == b"one\n"
     container.call("Kill", signal=9)
@@ -224,6 +224,21 @@ def test_what_is_asked_during_create_waits_for_it(machine: Machine) -> None:
     container.client.answer(closed, "CloseIO")
     container.call("Start")
     assert container.call("Wait")["exit_status"] == 0
+    os.close(reader)
+    container.out.close()
+    container.remove()
+
+
+def test_what_is_asked_during_a_repeated_create_waits_for_it(machine: Machine) -> None:
+    """The client has seen the input before the server was killed."""
+    container = Container(machine, "waits-again", "cat")
+    begun, fifo = begin_create(container)
+    asked = [container.client.begin("State", id=container.name) for _ in range(4)]
+    machine.kill_server()
+    container.call("Connect")   # answered at once, after the others have been taken up
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert container.client.answer(begun, "Create")["pid"] > 0
+    assert [container.client.answer(state, "State")["status"] for state in asked] == [1] * 4
     os.close(reader)
     container.out.close()
     container.remove()

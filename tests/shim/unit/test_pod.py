@@ -17,7 +17,7 @@ def pod(netns: str = "/run/netns/x", **fields: Any) -> Pod:
 
 
 def kinds(made: Pod) -> dict[str, str]:
-    return {entry["type"]: entry.get("path", "") for entry in made.configuration("id")["linux"]["namespaces"]}
+    return {entry["type"]: entry.get("path", "") for entry in made.configuration("id", "")["linux"]["namespaces"]}
 
 
 def test_namespaces() -> None:
@@ -29,38 +29,62 @@ def test_namespaces() -> None:
 
 
 def test_a_pod_without_options() -> None:
-    config = Pod(None, "").configuration("id")
+    config = Pod(None, "").configuration("id", "")
     assert {"type": "network"} in config["linux"]["namespaces"]
     assert "hostname" not in config and "cgroupsPath" not in config["linux"]
 
 
 def test_a_host_name_needs_a_namespace() -> None:
-    assert pod(hostname="one").configuration("id")["hostname"] == "one"
+    assert pod(hostname="one").configuration("id", "")["hostname"] == "one"
     host = {"security": {"namespaces": {"network": 2}}}
-    config = pod(hostname="one", linux=host).configuration("id")
+    config = pod(hostname="one", linux=host).configuration("id", "")
     assert "hostname" not in config
     assert config["linux"]["sysctl"] == {}   # it would be the host's
 
 
 def test_sysctls_override_the_defaults() -> None:
     given = [{"key": "net.ipv4.ip_unprivileged_port_start", "value": "80"}, {"key": "kernel.msgmax", "value": "1"}]
-    assert pod(linux={"sysctls": given}).configuration("id")["linux"]["sysctl"] == {
+    assert pod(linux={"sysctls": given}).configuration("id", "")["linux"]["sysctl"] == {
         "net.ipv4.ip_unprivileged_port_start": "80", "kernel.msgmax": "1", "net.ipv4.ping_group_range": "0 2147483647"}
 
 
 def test_cgroups() -> None:
     plain = pod(linux={"cgroup_parent": "/kubepods/pod1"})
-    assert (plain.configuration("id")["linux"]["cgroupsPath"], plain.systemd) == ("/kubepods/pod1/id", False)
+    assert (plain.configuration("id", "")["linux"]["cgroupsPath"], plain.systemd) == ("/kubepods/pod1/id", False)
     slices = pod(linux={"cgroup_parent": "/kubepods.slice/kubepods-pod1.slice"})
-    assert (slices.configuration("id")["linux"]["cgroupsPath"], slices.systemd) == (
+    assert (slices.configuration("id", "")["linux"]["cgroupsPath"], slices.systemd) == (
         "kubepods-pod1.slice:cri-containerd:id", True)
 
 
-@pytest.mark.parametrize("mode", [0, 1, 3])
-def test_user_namespaces_are_refused(mode: int) -> None:
+IDS = [{"inside": 0, "outside": 5000, "size": 10}]
+
+
+def of_users(**fields: Any) -> dict[str, Any]:
+    return {"security": {"namespaces": {"users": fields}}}
+
+
+@pytest.mark.parametrize("users", [
+    {"mode": 0}, {"mode": 0, "uids": IDS}, {"mode": 0, "gids": IDS}, {"mode": 2, "uids": IDS}, {"mode": 2, "gids": IDS},
+    {"mode": 1, "uids": IDS, "gids": IDS}, {"mode": 3}])
+def test_user_namespaces_that_are_refused(users: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="user namespace"):
-        pod(linux={"security": {"namespaces": {"users": {"mode": mode}}}})
-    assert pod(linux={"security": {"namespaces": {"users": {"mode": 2}}}})
+        pod(linux=of_users(**users))
+
+
+def test_the_host_s_user_namespace() -> None:
+    made = pod(linux=of_users(mode=2))
+    assert made.mappings == {} and "user" not in kinds(made)
+    assert made.open_users() == -1
+
+
+def test_a_user_namespace() -> None:
+    made = pod(linux=of_users(mode=0, uids=IDS, gids=IDS))
+    linux = made.configuration("id", "/proc/1/fd/9")["linux"]
+    assert linux["namespaces"][1] == {"type": "user", "path": "/proc/1/fd/9"}
+    assert linux["uidMappings"] == linux["gidMappings"] == [{"containerID": 0, "hostID": 5000, "size": 10}]
+    # Not "0 2147483647", which are not mapped.
+    assert linux["sysctl"] == {"net.ipv4.ip_unprivileged_port_start": "0"}
+    assert made.configuration("id", "")["linux"]["namespaces"][1] == {"type": "user"}
 
 
 def test_other_options_are_refused() -> None:

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from pyruntime.shim.link import MonitorLink
+from pyruntime.shim.sandbox_service import NoEvents
 from pyruntime.shim.server import Monitor, ShimServer
+from pyruntime.shim.service import Call, Service
+from pyruntime.shim.task import CREATED, Task, TaskProcess
 
 
 class Counter:
@@ -71,3 +74,25 @@ def test_a_monitor_that_is_lost_meanwhile(watched: Any) -> None:
     thread.join()
     assert [counter.fds for counter in Counter.made if counter.fds] == []
     assert server._counters == {}
+
+
+def test_a_create_that_is_to_be_repeated_is_waited_for(tmp_path: Path) -> None:
+    """What the server has read is replaced when the repeated Create begins."""
+    ours, theirs = _socket.socketpair()
+    task = Task("t", str(tmp_path), MonitorLink(ours), str(tmp_path), lambda task, process: None)
+    read = task.processes[""] = TaskProcess(str(tmp_path))
+    call = Call(task, {"id": "t"}, again=True)
+    call.expect()
+    assert not call.await_create(0.01)
+    with task.changed:
+        again = task.processes[""] = TaskProcess(str(tmp_path), key=read.key)
+        again.expected = True
+    assert not call.await_create(0.01)
+    waiting = threading.Thread(target=call.await_create, args=(60.0,))
+    waiting.start()
+    again.phase = CREATED
+    Service("tests", NoEvents(), lambda task: None)._expected(call, again)
+    waiting.join(30)
+    assert not waiting.is_alive() and call.await_create(0.01)
+    for end in (ours, theirs):
+        end.close()

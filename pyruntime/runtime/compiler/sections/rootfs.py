@@ -1,12 +1,13 @@
 """root, linux.rootfsPropagation: the root filesystem and the switch to it.
 
 Spec:   config.md#root, config-linux.md#rootfs-mount-propagation
-Emits:  propagation, open_rootfs, pivot_root, move_root, chroot, root_readonly   (phases ROOTFS, PIVOT)
+Emits:  propagation, open_source, open_rootfs, pivot_root, move_root, chroot, root_readonly   (phases SOURCES, ROOTFS,
+        PIVOT)
 """
 
 from __future__ import annotations
 
-from pyruntime.runtime.plan.steps import step
+from pyruntime.runtime.plan.steps import NO_SLOT, step
 from pyruntime.system import uapi
 
 TYPE_CHECKING = False
@@ -72,5 +73,11 @@ def opened(setup: Setup) -> Iterator[Step]:
     if flag != uapi.MS_SHARED or not setup.options.pivot:
         yield step("rootfs", "propagation", "linux.rootfsPropagation" if wanted else setup.where["mount"],
                    propagation=uapi.MS_SLAVE, recursive=1)
-    yield step("rootfs", "open_rootfs", setup.config["root.path"].where, path=setup.rootfs, below=below(setup),
+    where, slot = setup.config["root.path"].where, NO_SLOT
+    if "user" in setup.namespaces and not setup.host.rootless:
+        # As bind sources (mounts.py): the container's root may be unable to reach it.
+        slot = setup.slot()
+        yield step("sources", "open_source", where, label="root filesystem", source=setup.rootfs, recursive=1,
+                   propagation=uapi.MS_SLAVE, slot=slot)
+    yield step("rootfs", "open_rootfs", where, path=setup.rootfs, slot=slot, below=below(setup),
                propagation=own_propagation(setup))
