@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 HEAD = struct.Struct("=IBBHQ")    # struct head: length, kind, descriptors, flags, number
-EXIT = struct.Struct("=QQqii")    # struct exit: serial, key, time, pid, wait status
+EXIT = struct.Struct("=QQqii")    # struct exit: serial, key, time, pid, wait status and NO_PROGRAM
+PROTOCOL, OLDEST = 1, 1           # versions of the link that this server serves, from OLDEST on
 (HELLO, EXITED, EVENT, READY, REQUEST, SPAWNED, CLOSED) = b"HXERQSC"
 (SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, OPEN) = b"sqfbdhtwcro"
+_NO_PROGRAM = 0x10000
 _LARGEST = 64 << 20
 _CHUNK = 1 << 16
 
@@ -40,13 +42,15 @@ class Packet:
 
 
 class ProcessExit:
-    """The end of a process. ``status``: its exit status, 128 + N when signal N killed it; ``time``: ns since 1970."""
+    """The end of a process. ``status``: its exit status, 128 + N when signal N killed it; ``time``: ns since 1970;
+    ``executed``: whether it had executed a program."""
 
-    __slots__ = ("key", "pid", "serial", "status", "time", "wait_status")
+    __slots__ = ("executed", "key", "pid", "serial", "status", "time", "wait_status")
 
     def __init__(self, payload: bytes) -> None:
         self.serial, self.key, self.time, self.pid, status = EXIT.unpack(payload)
-        self.wait_status: int = status
+        self.executed = not status & _NO_PROGRAM
+        self.wait_status: int = status & ~_NO_PROGRAM
         code = os.waitstatus_to_exitcode(self.wait_status)
         self.status = 128 - code if code < 0 else code
 

@@ -23,7 +23,7 @@ from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import MonitorLink, Packet, ProcessExit
 from pyruntime.shim.protobuf import Malformed, Table
 from pyruntime.shim.sandbox_service import SandboxService
-from pyruntime.shim.service import UNIMPLEMENTED, Call, CallError, Service, call_error
+from pyruntime.shim.service import NOT_FOUND, UNIMPLEMENTED, Call, CallError, Service, call_error
 from pyruntime.shim.task import ROOT, Task, TaskProcess
 from pyruntime.shim.workers import Workers
 from pyruntime.system.files import forget
@@ -218,6 +218,9 @@ class ShimServer:
                 self._workers.run(lambda: self._watch(task))
 
     def _hello(self, link: MonitorLink, packet: Packet) -> Task:
+        if not protocol.OLDEST <= packet.flags <= protocol.PROTOCOL:
+            raise ValueError(f"monitor {packet.number} has version {packet.flags} of the link, this server"
+                             f" {protocol.OLDEST} to {protocol.PROTOCOL}: use the version of pyruntime that started it")
         task_id, bundle = packet.payload.decode().split("\0")[:2]
         task = Task(task_id, bundle, link, f"{ROOT}/{self._namespace}", self._settle_soon)
         task.monitor = packet.number
@@ -255,8 +258,7 @@ class ShimServer:
         try:
             if method in ("Wait", "WaitSandbox"):
                 process = service.wait(call)
-                call.task.when_finished(process, lambda: self._respond(call.task, number, table.encode({
-                    "exit_status": process.status, "exited_at": messages.moment(process.exited_at)})))
+                call.task.when_finished(process, lambda: self._tell_end(call.task, process, table, number))
                 return
             fields = getattr(service, method.lower())(call)
             self._respond(call.task, number, table.encode(fields), last=call.last)
@@ -265,6 +267,15 @@ class ShimServer:
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
             self._respond(call.task, number, error=call_error(error))
         service.after(call)
+
+    def _tell_end(self, task: Task, process: TaskProcess, table: Table, number: int) -> None:
+        """Answer a Wait."""
+        if process.finished:
+            self._respond(task, number, table.encode({
+                "exit_status": process.status, "exited_at": messages.moment(process.exited_at)}))
+        else:
+            self._respond(task, number, error=CallError(
+                NOT_FOUND, f"process {process.exec_id} was deleted before it was started: not found"))
 
     def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None, *,
                  last: int = 0) -> None:

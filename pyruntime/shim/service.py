@@ -12,7 +12,7 @@ import struct
 import time
 from errno import EACCES, ENOENT, ENOTDIR
 
-from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
 from pyruntime.runtime.api import Runtime
 from pyruntime.shim import messages, rootfs
 from pyruntime.shim.link import BIND, CLOSE_STDIN, HOLD, RELEASE, RESIZE, TERMINAL
@@ -48,7 +48,6 @@ _CREATED = 2.0      # seconds for a Create in progress; containerd waits as long
 _LAST_EXECS = 10.0  # seconds for the processes of `exec` to end after init
 _SIGNALS = 64
 _STUB_NAME = b"pyruntime:init\n"   # of a process that has not executed its program: native/stub/stub.c
-_ORPHANED = 250     # its exit status when the server ended before that: native/stub/stub.h
 _IDS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 
 
@@ -371,7 +370,7 @@ class Service:
         _await_program(process, _MOMENT)
         task.link.send(RELEASE, process.connection, flags=1)
         _await_program(process, _PATIENCE)
-        if process.end is not None and process.end.status == _ORPHANED:
+        if process.end is not None and not process.end.executed:
             task.parent.forget(process.end)
             with task.changed:
                 process.end, process.pid = None, 0
@@ -582,10 +581,11 @@ class Service:
     def update(self, call: Call) -> dict[str, Any]:
         """Update: change limits."""
         _require(call, "update a {} container", "created", "running", "paused")
-        resources = decode((call.values["resources"] or {"value": b"{}"})["value"], "resources")
-        if not isinstance(resources, dict):
-            raise CallError(INVALID, "the resources are not a JSON object")
-        call.task.runtime.update(call.task.id, resources)
+        text = (call.values["resources"] or {"value": b"{}"})["value"]
+        try:
+            call.task.runtime.update(call.task.id, _json_object(text, "resources"))
+        except ConfigError as error:
+            raise CallError(INVALID, error.sentence) from None
         return {}
 
     def resizepty(self, call: Call) -> dict[str, Any]:
@@ -650,12 +650,21 @@ class Service:
 def _process_document(values: dict[str, Any]) -> str:
     """The process object of an Exec, whose field ``terminal`` overrides that of the document."""
     text: bytes = (values["spec"] or {"value": b""})["value"]
-    document = decode(text, "process")
-    if not isinstance(document, dict):
-        raise UsageError("the process of exec is not a JSON object")
+    document = _json_object(text, "process")
     if bool(document.get("terminal")) != values["terminal"]:
         return encode({**document, "terminal": values["terminal"]})
     return text.decode()
+
+
+def _json_object(text: bytes, name: str) -> dict[str, Any]:
+    """A JSON object of a request. Raises CallError."""
+    try:
+        document = decode(text, name)
+    except ConfigError as error:
+        raise CallError(INVALID, error.sentence) from None
+    if not isinstance(document, dict):
+        raise CallError(INVALID, f"{name}: not a JSON object")
+    return document
 
 
 def _status(task: Task, process: TaskProcess) -> str:

@@ -168,7 +168,7 @@ static void connect_link(void)
 	fcntl(link_fd, F_SETFL, fcntl(link_fd, F_GETFL) | O_NONBLOCK);
 	/* `start` has checked that there is room. */
 	const char *end = stpcpy(stpcpy(hello, options->id) + 1, options->bundle) + 1;
-	link_send(HELLO, 0, (uint64_t)getpid(), hello, (size_t)(end - hello));
+	link_send(HELLO, PROTOCOL, (uint64_t)getpid(), hello, (size_t)(end - hello));
 	tell_exits();
 	tell_events();
 	repeat_requests();

@@ -94,20 +94,39 @@ void spawn(uint64_t number, uint16_t targets, const int *fds, size_t fd_count, u
 	link_send(SPAWNED, 0, number, &result, sizeof result);
 }
 
+/* The flag PF_FORKNOEXEC of a process that has ended, from proc_pid_stat(5). The stub's child that waits for the server
+ * is the only one that has it: whatever a program's exit status is, it cannot be taken for such an end. */
+static int executed_nothing(pid_t pid)
+{
+	char path[32], stat[512];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	if (read_file(AT_FDCWD, path, stat, sizeof stat) <= 0)
+		return 0;
+	const char *at = strrchr(stat, ')'); /* the end of the name, which may contain anything */
+	for (int field = 2; at && field < 9; field++)
+		at = strchr(at + 1, ' ');
+	return at && strtoul(at, NULL, 10) & 0x40 ? NO_PROGRAM : 0;
+}
+
 void reap(void)
 {
-	int status;
-	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+	siginfo_t info = {0};
+	while (!waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid) {
 		struct timespec now;
+		int status, flags = executed_nothing(info.si_pid);
+		pid_t pid = waitpid(info.si_pid, &status, 0);
+		if (pid < 0)
+			return;
 		clock_gettime(CLOCK_REALTIME, &now);
 		struct exit *more = realloc(exits, (exit_count + 1) * sizeof *exits);
+		info.si_pid = 0;
 		if (!more)
 			continue; /* nobody can be told without memory; the server sees that the process has gone */
 		exits = more;
 		exits[exit_count] = (struct exit){.serial = ++last_serial,
 						  .time = now.tv_sec * 1000000000LL + now.tv_nsec,
 						  .pid = pid,
-						  .status = status};
+						  .status = status | flags};
 		link_send(EXITED, 0, 0, &exits[exit_count++], sizeof *exits);
 	}
 }

@@ -35,7 +35,16 @@ int buffer_send(struct buffer *buffer, int fd); /* what can be sent now; -1: the
 /* --- the link to the server ------------------------------------------------------------------------------ */
 
 /* pyruntime/shim/link.py has the same. A packet is this head and its payload, in the byte order of the host; its
- * descriptors are sent with its first byte. */
+ * descriptors are sent with its first byte.
+ *
+ * PROTOCOL is the version of all that. It is part of the name of the server's socket: after an upgrade, a new monitor
+ * does not meet the server of the old version, but starts one of its own. An old monitor meets a new server when the
+ * old one has ended: servers serve the monitors of earlier versions. */
+
+#define PROTOCOL 1
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(number) #number
+#define SERVER_SUFFIX "." TEXT(PROTOCOL) ".server"
 
 struct head {
 	uint32_t length;
@@ -46,7 +55,7 @@ struct head {
 
 enum kind {
 	/* monitor to server */
-	HELLO = 'H',   /* number: our pid; payload: id and bundle, each with a NUL */
+	HELLO = 'H',   /* number: our pid; flags: PROTOCOL; payload: id and bundle, each with a NUL */
 	EXITED = 'X',  /* a struct exit */
 	EVENT = 'E',   /* number: its sequence; an event that is not confirmed yet. Server to monitor: keep it */
 	READY = 'R',   /* the end of what a new server is told */
@@ -90,6 +99,7 @@ void clients_begin(int listener);
 size_t clients_poll(struct pollfd *entries, size_t room); /* how many entries were filled */
 void clients_turn(const struct pollfd *entries, size_t count);
 size_t clients_count(void);
+int clients_patience(void); /* milliseconds until connections are accepted again; -1: they are */
 void answer(uint64_t request, const void *response, size_t length);
 void refuse_requests(const char *why); /* answer all requests with "unavailable" */
 void repeat_requests(void);            /* send the requests that are not answered to a new server */
@@ -97,10 +107,12 @@ bool clients_flushed(void);
 
 /* --- processes ------------------------------------------------------------------------------------------- */
 
+#define NO_PROGRAM 0x10000 /* the process was forked, and has ended before it executed a program */
+
 struct exit {
 	uint64_t serial, key; /* key: of the server's process, 0 until BIND */
 	int64_t time;         /* nanoseconds since 1970 */
-	int32_t pid, status;  /* as of waitpid(2) */
+	int32_t pid, status;  /* as of waitpid(2), 16 bits, and NO_PROGRAM */
 };
 void spawn(uint64_t number, uint16_t targets, const int *fds, size_t fd_count, unsigned char *payload, size_t length);
 void reap(void);
