@@ -57,7 +57,7 @@ class Publisher:
         self._again = 0.0        # containerd cannot be reached: no event is to be sent before
 
     def publish(self, link: MonitorLink, topic: str, **fields: Any) -> None:
-        """Add an event to the queue; it is the monitor's before this returns."""
+        """Add an event to the queue; the monitor gets it before the packets that are sent later."""
         name, table = messages.EVENTS[topic]
         now = time.time_ns()
         payload = messages.FORWARD.encode({"envelope": {

@@ -539,7 +539,9 @@ def test_a_process_that_has_executed_a_program_is_known_from_one_that_has_not(ma
     ends: list[ProcessExit] = []
     with instead_of_the_server(machine) as link:
         fds = [os.open(path, os.O_RDONLY) for path in (python, "/dev/null")]
-        link.send(SPAWN, 1, struct.pack("=H", 0) + b"".join(word.encode() + b"\0" for word in words), flags=1, fds=fds)
+        texts = ["", "", "", *words]   # no FIFOs
+        link.send(SPAWN, 1, struct.pack("=QH", 0, 0) + b"".join(text.encode() + b"\0" for text in texts), flags=1,
+                  fds=fds)
         for fd in fds:
             os.close(fd)
         while not any(end.status == 250 for end in ends) and not link.broken:
@@ -770,6 +772,28 @@ def test_dump(machine: Machine) -> None:
 
     until(shown)
     os.close(log)
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+@pytest.mark.skipif(os.path.exists("/sys/fs/selinux/enforce"), reason="the kernel has SELinux")
+def test_a_selinux_label_without_selinux(machine: Machine) -> None:
+    """As with runc: an error that says so, for init and for a process of exec."""
+    container = Container(machine, "label", "true", edit=lambda config: config["process"].update(
+        selinuxLabel="system_u:system_r:container_t:s0:c1,c2"))
+    with pytest.raises(ShimError, match=r"selinux label is specified in config, but selinux is disabled"):
+        container.create()
+    container.out.close()
+    container.call("Shutdown")
+    until(lambda: "label" not in machine.monitors())
+    container = Container(machine, "label-of-exec", "sleep", "100")
+    container.create()
+    container.call("Start")
+    process = {"args": ["true"], "cwd": "/", "selinuxLabel": "system_u:system_r:container_t:s0:c1,c2"}
+    container.call("Exec", exec_id="e", spec={"type_url": "", "value": json.dumps(process).encode()})
+    with pytest.raises(ShimError, match=r"selinux label is specified in config, but selinux is disabled"):
+        container.call("Start", exec_id="e")
     container.call("Kill", signal=9)
     container.call("Wait")
     container.remove()
