@@ -66,7 +66,7 @@ def resize(task: Task, process: TaskProcess) -> None:
 
 
 def let_go(task: Task, process: TaskProcess) -> None:
-    """Let the monitor close what it holds for a process that could not be started."""
+    """Let the monitor close all that it holds for the process."""
     for key in (process.connection, process.starting, process.key):
         task.link.send(RELEASE, key, flags=1)
 
@@ -76,6 +76,5 @@ def release(task: Task, process: TaskProcess, released: set[int]) -> None:
     if process.terminal:
         task.link.send(RELEASE, process.key)
         task.await_released(process.key, released, _DRAINED)
-    else:
-        task.link.send(RELEASE, process.key, flags=1)
+    let_go(task, process)
     end_loggers(process.loggers)

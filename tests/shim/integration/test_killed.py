@@ -17,7 +17,7 @@ import pytest
 from bundles.build import busybox_rootfs
 from tests.shim.client import Container, Machine, Reader, until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 KILLS = int(os.environ.get("PYRUNTIME_TEST_KILLS", "25"))
 
 
