@@ -1,4 +1,5 @@
-"""Events for containerd: one queue for the server, in order, with retries.
+"""Events for containerd: one queue for the server, in order, with retries. An event that containerd refuses delays
+those of its container only.
 
 Each event is kept by the monitor of its container until containerd has it, so that another server can publish it. The
 thread that publishes an event sends it, unless another one waits for its answer; the server's loop reads the answers.
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from select import epoll
     from typing import Any
 
+    Event = tuple[MonitorLink, int, bytes]   # the link of its container's monitor, its number there, and the request
+
 _FRAME = struct.Struct(">IIBB")
 _REQUEST, _RESPONSE = 1, 2   # types of frames
 _TIMEOUT = 5.0     # seconds for an answer
@@ -41,18 +44,20 @@ class Publisher:
         self._poll = poll
         self._log = log
         self._wake = wake
-        self._queue: deque[tuple[MonitorLink, int, bytes]] = deque()
+        self._queue: deque[Event] = deque()
+        self._sent: Event | None = None   # the event whose answer is awaited
+        # The containers whose next event was refused: how often, and not to be sent before
+        self._refused: dict[MonitorLink, tuple[int, float]] = {}
         self._changed = threading.Condition()
         self._connection: _socket.socket | None = None
         self._received = b""
         self._stream = 0
         self._last = 0
-        self._refusals = 0
-        self._answer_due = 0.0   # until when the first event of the queue must be answered; 0: it has not been sent
-        self._again = 0.0        # not to be sent before
+        self._answer_due = 0.0   # until when the event that was sent must be answered; 0: none was
+        self._again = 0.0        # containerd cannot be reached: no event is to be sent before
 
     def publish(self, link: MonitorLink, topic: str, **fields: Any) -> None:
-        """Add an event to the queue; it is the monitor's before this returns."""
+        """Add an event to the queue; the monitor gets it before the packets that are sent later."""
         name, table = messages.EVENTS[topic]
         now = time.time_ns()
         payload = messages.FORWARD.encode({"envelope": {
@@ -88,7 +93,8 @@ class Publisher:
 
     def patience(self) -> float:
         """The seconds until `turn` must be called; negative: it need not be."""
-        due = self._answer_due or self._again
+        with self._changed:
+            due = self._answer_due or self._again or min((due for _, due in self._refused.values()), default=0.0)
         return max(due - time.monotonic(), 0.0) if due else -1.0
 
     def turn(self) -> None:
@@ -126,13 +132,17 @@ class Publisher:
     # --- called with the lock held -----------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Send the first event of the queue, unless it has been sent or is to be sent later."""
-        if not self._queue or self._answer_due or time.monotonic() < self._again:
+        """Send the next event, unless the answer to one is awaited or it is to be sent later."""
+        now = time.monotonic()
+        if self._answer_due or now < self._again:
             return
         self._again = 0.0
+        self._sent = next((event for event in self._queue if self._refused.get(event[0], (0, 0.0))[1] <= now), None)
+        if self._sent is None:
+            return
         for fresh in (self._connection is None, True):   # first over a connection that may be that of an earlier daemon
             try:
-                self._request(self._queue[0][2])
+                self._request(self._sent[2])
                 return
             except OSError:
                 self._disconnect()
@@ -159,32 +169,35 @@ class Publisher:
         self._answer_due = time.monotonic() + _TIMEOUT
 
     def _answered(self, answer: bytes) -> None:
-        self._answer_due = 0.0
+        assert self._sent is not None
+        self._answer_due, link = 0.0, self._sent[0]
         try:
             status = messages.RESPONSE.decode(answer)["status"]
         except Malformed as error:
             status = {"code": 2, "message": f"the answer is malformed: {error}"}
         if status and status["code"]:
-            self._refusals += 1
-            if self._refusals < _TRIES:
-                self._again = time.monotonic() + self._refusals
+            refusals = self._refused.get(link, (0, 0.0))[0] + 1
+            if refusals < _TRIES:
+                self._refused[link] = refusals, time.monotonic() + refusals
+                self._send()
                 return
             self._log(f"an event is dropped, containerd refuses it: {status['message']}")
-        self._confirm()
+        self._confirm(self._sent)
         self._send()
 
-    def _confirm(self) -> None:
-        """The first event is done with."""
-        link, number, _ = self._queue.popleft()
+    def _confirm(self, event: Event) -> None:
+        """The event, the first of its container, is done with."""
+        link, number, _ = event
+        self._queue.remove(event)
+        self._refused.pop(link, None)
         link.send(CONFIRMED, number)
-        self._refusals = 0
         self._changed.notify_all()
 
     def _fail(self) -> None:
         """There is no containerd: try again soon."""
         self._disconnect()
         while self._queue and self._queue[0][0].broken:   # containerd has given up the container
-            self._confirm()
+            self._confirm(self._queue[0])
         self._again = time.monotonic() + _PAUSE
         self._wake()
 

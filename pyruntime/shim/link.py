@@ -10,9 +10,11 @@ import _socket
 import os
 import struct
 import threading
+import time
+from errno import ENXIO
 from queue import SimpleQueue
 
-from pyruntime.errors import PyruntimeError
+from pyruntime.errors import HostError, PyruntimeError
 from pyruntime.runtime.api import Parent
 
 TYPE_CHECKING = False
@@ -20,11 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 HEAD = struct.Struct("=IBBHQ")    # struct head: length, kind, descriptors, flags, number
-EXIT = struct.Struct("=QQqii")    # struct exit: serial, key, time, pid, wait status
+EXIT = struct.Struct("=QQqii")    # struct exit: serial, key, time, pid, wait status and NO_PROGRAM
+PROTOCOL, OLDEST = 1, 1           # versions of the link that this server serves, from OLDEST on
 (HELLO, EXITED, EVENT, READY, REQUEST, SPAWNED, CLOSED) = b"HXERQSC"
 (SPAWN, RESPONSE, FORGET, BIND, CONFIRMED, HOLD, TERMINAL, RESIZE, CLOSE_STDIN, RELEASE, OPEN) = b"sqfbdhtwcro"
+_NO_PROGRAM = 0x10000
 _LARGEST = 64 << 20
 _CHUNK = 1 << 16
+_ON_TERMINAL = 0x8000
+_PATIENCE = 10.0   # seconds for a client to open its end of a FIFO
 
 
 class Packet:
@@ -40,15 +46,36 @@ class Packet:
 
 
 class ProcessExit:
-    """The end of a process. ``status``: its exit status, 128 + N when signal N killed it; ``time``: ns since 1970."""
+    """The end of a process. ``status``: its exit status, 128 + N when signal N killed it; ``time``: ns since 1970;
+    ``executed``: whether it had executed a program."""
 
-    __slots__ = ("key", "pid", "serial", "status", "time", "wait_status")
+    __slots__ = ("executed", "key", "pid", "serial", "status", "time", "wait_status")
 
     def __init__(self, payload: bytes) -> None:
         self.serial, self.key, self.time, self.pid, status = EXIT.unpack(payload)
-        self.wait_status: int = status
+        self.executed = not status & _NO_PROGRAM
+        self.wait_status: int = status & ~_NO_PROGRAM
         code = os.waitstatus_to_exitcode(self.wait_status)
         self.status = 128 - code if code < 0 else code
+
+
+class Together:
+    """See MonitorLink.together. May be nested."""
+
+    def __init__(self, link: MonitorLink, kept: dict[int, bytearray]) -> None:
+        self._link = link
+        self._kept = kept
+        self._outermost = False
+
+    def __enter__(self) -> None:
+        thread = threading.get_ident()
+        self._outermost = thread not in self._kept
+        if self._outermost:
+            self._kept[thread] = bytearray()
+
+    def __exit__(self, *_: object) -> None:
+        if self._outermost:
+            self._link._send(self._kept.pop(threading.get_ident()))
 
 
 class MonitorLink:
@@ -58,6 +85,7 @@ class MonitorLink:
         self.connection = connection
         self._received = bytearray()
         self._sending = threading.Lock()
+        self._kept: dict[int, bytearray] = {}   # thread -> its packets, while they are kept
         self.broken = False
 
     def packets(self) -> Iterator[Packet]:
@@ -82,9 +110,21 @@ class MonitorLink:
             at = end
         del self._received[:at]
 
+    def together(self) -> Together:
+        """A context in which this thread's packets are kept, and sent at its end: the monitor wakes up once."""
+        return Together(self, self._kept)
+
     def send(self, kind: int, number: int, payload: bytes = b"", *, flags: int = 0, fds: Sequence[int] = ()) -> None:
         """Send a packet, unless the monitor has ended: whoever waits for it is told so elsewhere."""
         data = HEAD.pack(len(payload), kind, len(fds), flags, number) + payload
+        kept = self._kept.get(threading.get_ident())
+        if kept is not None:
+            assert not fds
+            kept += data
+        else:
+            self._send(data, fds)
+
+    def _send(self, data: bytes | bytearray, fds: Sequence[int] = ()) -> None:
         with self._sending:
             try:
                 if fds:
@@ -132,25 +172,37 @@ class MonitorParent(Parent):
 
     def spawn(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]]) -> int:
         """As Parent.spawn."""
+        return self.spawn_with_fifos(program, words, descriptors, 0, ("", "", ""), terminal=False)
+
+    def open_fifos(self, key: int, fifos: Sequence[str]) -> None:
+        """Let the monitor open FIFOs ahead of `spawn_with_fifos`, which tells errors: if no process is started, the
+        client reads the end of its streams."""
+        if any(fifos):
+            self._link.send(OPEN, key, b"".join(os.fsencode(path) + b"\0" for path in fifos))
+
+    def spawn_with_fifos(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]], key: int,
+                         fifos: Sequence[str], *, terminal: bool) -> int:
+        """The same for a process with a key. The monitor opens three FIFOs (or fewer: "") at both ends; the process
+        gets its ends as descriptors 0 to 2, unless it has a terminal. Waits for a client that has not opened an output
+        yet. Raises OSError, with the path of the FIFO that cannot be opened."""
         targets = [target for _, target in descriptors]
-        payload = struct.pack(f"={len(targets)}H", *targets) + b"".join(word.encode() + b"\0" for word in words)
-        pid = self._ask(SPAWN, payload, len(targets), [program, *(fd for fd, _ in descriptors)]).get()
-        if pid < 0:
-            raise OSError(-pid, os.strerror(-pid))
-        return self._known(pid)
-
-    def hold_open(self, fifos: Sequence[tuple[str, bool]], key: int) -> list[int]:
-        """Let the monitor open FIFOs (path, whether for reading), without waiting for their other ends, and hold them
-        under a key. Returns an errno for each, or 0. Raises PyruntimeError if the monitor has ended."""
-        answers = [self._ask(OPEN, struct.pack("=Q", key) + os.fsencode(path) + b"\0", int(reading))
-                   for path, reading in fifos]
-        return [max(-self._known(answer.get()), 0) for answer in answers]
-
-    @staticmethod
-    def _known(number: int) -> int:
-        if number == 0:
-            raise PyruntimeError("the monitor of the container has ended")
-        return number
+        payload = struct.pack(f"=Q{len(targets)}H", key, *targets) + b"".join(
+            os.fsencode(text) + b"\0" for text in (*fifos, *words))
+        fds, flags = [program, *(fd for fd, _ in descriptors)], len(targets) | (_ON_TERMINAL if terminal else 0)
+        deadline, pause = time.monotonic() + _PATIENCE, 0.0005
+        while True:
+            pid = self._ask(SPAWN, payload, flags, fds).get()
+            if pid > 0:
+                return pid
+            if pid == 0:
+                raise PyruntimeError("the monitor of the container has ended")
+            stream, error = divmod(-pid, 4096)
+            if not stream:
+                raise OSError(error, os.strerror(error))
+            if error != ENXIO or time.monotonic() > deadline:   # ENXIO: nobody has it open for reading
+                raise OSError(error, os.strerror(error), fifos[stream - 1])
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
 
     def _ask(self, kind: int, payload: bytes, flags: int, fds: Sequence[int] = ()) -> SimpleQueue[int]:
         """Send a packet. The answer is a positive number, a negative errno, or 0 if the monitor has ended."""
@@ -165,7 +217,7 @@ class MonitorParent(Parent):
         return answer
 
     def spawned(self, token: int, payload: bytes) -> None:
-        """The monitor's answer to `spawn` or `hold_open`."""
+        """The monitor's answer to `spawn`."""
         with self._changed:
             answer = self._answers.pop(token, None)
         if answer:
@@ -233,3 +285,29 @@ class MonitorParent(Parent):
                 answer.put(0)
             self._answers.clear()
             self._changed.notify_all()
+
+
+class ProcessParent(Parent):
+    """The parent of one process, which has streams."""
+
+    def __init__(self, parent: MonitorParent, key: int, child: Sequence[int], fifos: Sequence[str], *, terminal: bool
+                 ) -> None:
+        """``child``: its descriptors 0 to 2, -1 for those that are ``fifos``."""
+        self._parent = parent
+        self._key = key
+        self._own = [] if terminal else [(fd, number) for number, fd in enumerate(child) if fd >= 0]
+        self._fifos = fifos
+        self._terminal = terminal
+        self.program = parent.program   # type: ignore[method-assign]
+        self.wait = parent.wait         # type: ignore[method-assign]
+        self.let_end = parent.let_end   # type: ignore[method-assign]
+
+    def spawn(self, program: int, words: list[str], descriptors: Sequence[tuple[int, int]]) -> int:
+        """As Parent.spawn. Raises HostError if a FIFO cannot be opened."""
+        try:
+            return self._parent.spawn_with_fifos(program, words, [*descriptors, *self._own], self._key, self._fifos,
+                                                 terminal=self._terminal)
+        except OSError as error:
+            if not error.filename:
+                raise
+            raise HostError(f'cannot open the stream "{error.filename}": {error.strerror}') from None

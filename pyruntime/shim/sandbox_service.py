@@ -12,10 +12,11 @@ import time
 
 from pyruntime.errors import HostError, StateError, words
 from pyruntime.shim import messages
+from pyruntime.shim.calls import FAILED_PRECONDITION, NOT_FOUND, Call, CallError
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import RELEASE
 from pyruntime.shim.pod import TMPFS, Pod, mark_pod, read_mark
-from pyruntime.shim.service import FAILED_PRECONDITION, NOT_FOUND, Call, CallError, Service
+from pyruntime.shim.service import Service
 from pyruntime.shim.stats import metrics
 from pyruntime.shim.streams import ProcessStreams
 from pyruntime.shim.task import ADDED, STARTED, Task, TaskProcess

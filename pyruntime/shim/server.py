@@ -19,11 +19,12 @@ import traceback
 from pyruntime.errors import PyruntimeError, words
 from pyruntime.shim import link as protocol
 from pyruntime.shim import messages, sandbox_messages
+from pyruntime.shim.calls import NOT_FOUND, UNIMPLEMENTED, Call, CallError, call_error
 from pyruntime.shim.events import Publisher
 from pyruntime.shim.link import MonitorLink, Packet, ProcessExit
 from pyruntime.shim.protobuf import Malformed, Table
 from pyruntime.shim.sandbox_service import SandboxService
-from pyruntime.shim.service import UNIMPLEMENTED, Call, CallError, Service, call_error
+from pyruntime.shim.service import Service
 from pyruntime.shim.task import ROOT, Task, TaskProcess
 from pyruntime.shim.workers import Workers
 from pyruntime.system.files import forget
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.lifecycle.events import OomCounter
 
-# These wait for nothing: what another thread would cost is more than they do.
-_AT_ONCE = {"Connect", "Wait", "State", "Exec", "ResizePty", "WaitSandbox", "PingSandbox", "Platform"}
 SERVICES = {"containerd.task.v2.Task": messages.METHODS, "containerd.task.v3.Task": messages.METHODS,
             sandbox_messages.SERVICE: sandbox_messages.METHODS}
 
@@ -218,6 +217,9 @@ class ShimServer:
                 self._workers.run(lambda: self._watch(task))
 
     def _hello(self, link: MonitorLink, packet: Packet) -> Task:
+        if not protocol.OLDEST <= packet.flags <= protocol.PROTOCOL:
+            raise ValueError(f"monitor {packet.number} has version {packet.flags} of the link, this server"
+                             f" {protocol.OLDEST} to {protocol.PROTOCOL}: use the version of pyruntime that started it")
         task_id, bundle = packet.payload.decode().split("\0")[:2]
         task = Task(task_id, bundle, link, f"{ROOT}/{self._namespace}", self._settle_soon)
         task.monitor = packet.number
@@ -225,7 +227,16 @@ class ShimServer:
         return task
 
     def _settle_soon(self, task: Task, process: TaskProcess) -> None:
-        self._workers.run(lambda: self._working("exit", task, lambda: self._service_of(task).settle(task, process)))
+        def settle() -> None:
+            self._service_of(task).settle(task, process)
+
+        if process.exec_id and process.lock.acquire(blocking=False):   # no other thread works on it: it is done at once
+            try:
+                self._guarded("exit", task, settle)
+            finally:
+                process.lock.release()
+        else:
+            self._workers.run(lambda: self._working("exit", task, settle))
 
     def _service_of(self, task: Task) -> Service:
         return self._pods if task.pod else self._service
@@ -243,28 +254,45 @@ class ShimServer:
             self._respond(task, packet.number, error=call_error(error))
         else:
             method = request["method"]
-            if method in _AT_ONCE and not (method == "State" and task.creating):
-                self._answer(method, kinds[1], call, packet.number)
-            else:
-                self._workers.run(lambda: self._working(
-                    method, task, lambda: self._answer(method, kinds[1], call, packet.number)))
+            service = self._pods if method in sandbox_messages.METHODS else self._service_of(task)
 
-    def _answer(self, method: str, table: Table, call: Call, number: int) -> None:
+            def carry_out() -> None:
+                self._answer(service, method, kinds[1], call, packet.number)
+                service.after(call)
+
+            if service.may_wait(method, call):
+                self._workers.run(lambda: self._working(method, task, carry_out))
+                return
+            with task.link.together():
+                self._answer(service, method, kinds[1], call, packet.number)
+            service.after(call)
+
+    def _answer(self, service: Service, method: str, table: Table, call: Call, number: int) -> None:
         """Carry out a request. Nothing that goes wrong may leave it without an answer."""
-        service = self._pods if method in sandbox_messages.METHODS else self._service_of(call.task)
         try:
             if method in ("Wait", "WaitSandbox"):
                 process = service.wait(call)
-                call.task.when_finished(process, lambda: self._respond(call.task, number, table.encode({
-                    "exit_status": process.status, "exited_at": messages.moment(process.exited_at)})))
+                call.task.when_finished(process, lambda: self._tell_end(call.task, process, table, number))
                 return
             fields = getattr(service, method.lower())(call)
-            self._respond(call.task, number, table.encode(fields), last=call.last)
+            with call.task.link.together():
+                self._respond(call.task, number, table.encode(fields), last=call.last)
+                service.answered(call)
         except Exception as error:
             if not isinstance(error, (CallError, PyruntimeError, Malformed)):
                 self.log(f"{method} {call.task.id}: {traceback.format_exc()}")
-            self._respond(call.task, number, error=call_error(error))
-        service.after(call)
+            with call.task.link.together():
+                self._respond(call.task, number, error=call_error(error))
+                service.answered(call)
+
+    def _tell_end(self, task: Task, process: TaskProcess, table: Table, number: int) -> None:
+        """Answer a Wait."""
+        if process.finished:
+            self._respond(task, number, table.encode({
+                "exit_status": process.status, "exited_at": messages.moment(process.exited_at)}))
+        else:
+            self._respond(task, number, error=CallError(
+                NOT_FOUND, f"process {process.exec_id} was deleted before it was started: not found"))
 
     def _respond(self, task: Task, number: int, payload: bytes = b"", error: CallError | None = None, *,
                  last: int = 0) -> None:
@@ -275,12 +303,14 @@ class ShimServer:
     def _working(self, what: str, task: Task, job: Any) -> None:
         thread = threading.get_ident()
         self._at_work[thread] = what, task.id, time.monotonic()
+        self._guarded(what, task, job)
+        del self._at_work[thread]
+
+    def _guarded(self, what: str, task: Task, job: Any) -> None:
         try:
             job()
         except Exception:
             self.log(f"{what} {task.id}: {traceback.format_exc()}")
-        finally:
-            del self._at_work[thread]
 
     # --- OOM kills ---------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """The standard streams of a process, as the client names them: FIFOs, ``file://``, ``binary://``, or nothing.
 
 The scheme of standard output decides for both outputs. The process gets the client's FIFO itself, so nothing is copied
-and nothing is lost when this server ends. The monitor holds the other ends: a client may close its end and open it
-again, and the process meets neither EPIPE nor the end of its input meanwhile. With a terminal, the monitor copies.
+and nothing is lost when this server ends. The monitor opens FIFOs, and holds the other ends: a client may close its end
+and open it again, and the process meets neither EPIPE nor the end of its input meanwhile. With a terminal, the monitor
+copies.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import time
-from errno import ENXIO
 from signal import SIGPIPE, SIGXFSZ
 from stat import S_ISFIFO
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -23,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PATIENCE = 10.0        # seconds for a client to open its end of a FIFO, and for a logger to be ready
+_PATIENCE = 10.0        # seconds for a logger to be ready
 _LOGGER_ENDS = 12.0     # seconds for a logger after SIGTERM, as with the reference shim
 _NULL = "/dev/null"
 
@@ -31,22 +30,25 @@ _NULL = "/dev/null"
 class ProcessStreams:
     """Open streams of one process.
 
-    ``child``         the descriptors 0, 1 and 2 of the process; with a terminal, where the monitor copies from and to
-    ``held``          ends of FIFOs that the monitor holds; ``input``: those of standard input
+    ``child``         the descriptors 0, 1 and 2 of the process, -1 for a FIFO; with a terminal, where the monitor
+                      copies from and to
+    ``fifos``         the paths of FIFOs for 0, 1 and 2, which the monitor opens; ""
+    ``held``          descriptors that the monitor holds for the process
     ``loggers``       pid and start time of each program of ``binary://``
     """
 
     def __init__(self) -> None:
         self.child: list[int] = []
+        self.fifos = ["", "", ""]
         self.held: list[int] = []
-        self.input: list[int] = []
         self.loggers: list[list[int]] = []
 
     def close(self) -> None:
         """Close our copies; the process and the monitor have theirs."""
-        for fd in (*self.child, *self.held, *self.input):
-            os.close(fd)
-        self.child, self.held, self.input = [], [], []
+        for fd in (*self.child, *self.held):
+            if fd >= 0:
+                os.close(fd)
+        self.child, self.held = [], []
 
 
 class StreamNames:
@@ -61,22 +63,18 @@ class StreamNames:
         self.owner = owner
 
 
-def open_streams(target: StreamNames, environment: dict[str, str], ahead: Callable[[list[tuple[str, bool]]], list[int]]
-                 ) -> ProcessStreams:
-    """Open the streams; ``environment`` is that of a logger. ``ahead`` is called with the path of each FIFO, and
-    whether it is to be read, before it is opened here: it lets the monitor open it, too, and returns an errno for each,
-    or 0. Raises HostError, UsageError: then nothing is left open here."""
+def open_streams(target: StreamNames, environment: dict[str, str]) -> ProcessStreams:
+    """Open the streams, but for FIFOs; ``environment`` is that of a logger. Raises HostError, UsageError: then nothing
+    is left open."""
     streams = ProcessStreams()
     try:
-        _let_monitor_open(target, ahead)
-        streams.child.append(_input(target, streams))
+        _add(target.stdin, os.O_RDONLY, streams)
         scheme = _scheme(target.stdout)
         if scheme not in _SCHEMES:
             raise UsageError(f'unknown STDIO scheme "{scheme}": use fifo, file or binary')
         _SCHEMES[scheme](target, streams, environment)
-        for fd in {*streams.child, *streams.held, *streams.input} if any(target.owner) else ():
-            if S_ISFIFO(os.fstat(fd).st_mode):   # so that the root of a user namespace can open them
-                os.fchown(fd, *target.owner)
+        if any(target.owner):   # so that the root of a user namespace can open them
+            _give_away(streams, target.owner)
     except OSError as error:
         _abandon(streams)
         raise HostError(f'cannot open the stream "{error.filename or target.stdout}": {error.strerror}') from None
@@ -99,54 +97,23 @@ def _path(uri: str) -> str:
     return unquote(urlsplit(uri).path) if _scheme(uri) else uri
 
 
-def _let_monitor_open(target: StreamNames, ahead: Callable[[list[tuple[str, bool]]], list[int]]) -> None:
-    """Waits for the client, whose ends keep the bytes."""
-    outputs = (target.stdout, "" if target.terminal else target.stderr)
-    if _SCHEMES.get(_scheme(target.stdout)) is not _fifos:
-        outputs = ("", "")
-    left = [(_path(uri), reading) for uri, reading in ((target.stdin, True), *((uri, False) for uri in outputs)) if uri]
-    deadline, pause = time.monotonic() + _PATIENCE, 0.0005
-    while left:
-        waiting = []
-        for fifo, error in zip(left, ahead(left), strict=True):
-            if error == ENXIO and time.monotonic() < deadline:   # nobody has it open for reading
-                waiting.append(fifo)
-            elif error:
-                raise OSError(error, os.strerror(error), fifo[0])
-        left = waiting
-        if left:
-            time.sleep(pause)
-            pause = min(2 * pause, 0.05)
+def _give_away(streams: ProcessStreams, owner: tuple[int, int]) -> None:
+    opened: list[int | str] = [fd for fd in streams.child if fd >= 0]
+    for stream in opened + [path for path in streams.fifos if path]:
+        if S_ISFIFO(os.stat(stream).st_mode):
+            os.chown(stream, *owner)
 
 
-def _input(target: StreamNames, streams: ProcessStreams) -> int:
-    if not target.stdin:
-        return os.open(_NULL, os.O_RDONLY | os.O_CLOEXEC)
-    # The reader first: then a writer can be opened at once, and there is no end of input while somebody has it open.
-    path = _path(target.stdin)
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    streams.input.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    os.set_blocking(fd, True)
-    return fd
+def _add(uri: str, mode: int, streams: ProcessStreams) -> None:
+    """The next stream: a FIFO, or nothing."""
+    if uri:
+        streams.fifos[len(streams.child)] = _path(uri)
+    streams.child.append(-1 if uri else os.open(_NULL, mode | os.O_CLOEXEC))
 
 
 def _fifos(target: StreamNames, streams: ProcessStreams, _environment: dict[str, str]) -> None:
     for uri in (target.stdout, "" if target.terminal else target.stderr):
-        streams.child.append(_output(_path(uri), streams))
-
-
-def _output(path: str, streams: ProcessStreams) -> int:
-    """The writing end for the process, and a reading end to hold."""
-    if not path:
-        return os.open(_NULL, os.O_WRONLY | os.O_CLOEXEC)
-    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    os.set_blocking(fd, True)
-    try:
-        streams.held.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+        _add(uri, os.O_WRONLY, streams)
 
 
 def _files(target: StreamNames, streams: ProcessStreams, _environment: dict[str, str]) -> None:

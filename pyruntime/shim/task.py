@@ -208,10 +208,13 @@ class Task:
         with self.changed:
             if self.processes.get(process.exec_id) is process:
                 del self.processes[process.exec_id]
+            waiters, process.waiters = process.waiters, []   # of a process that was never started
             self.changed.notify_all()
         forget(file)
         if process.end:
             self.parent.forget(process.end)
+        for waiter in waiters:
+            waiter()
 
     # --- exits -------------------------------------------------------------------------------------------------------
 
@@ -253,9 +256,9 @@ class Task:
             waiter()
 
     def when_finished(self, process: TaskProcess, call: Callable[[], None]) -> None:
-        """Call at once, or when the process has finished."""
+        """Call at once, or when the process has finished, or was deleted before it was started."""
         with self.changed:
-            if not process.finished:
+            if not process.finished and self.processes.get(process.exec_id) is process:
                 process.waiters.append(call)
                 return
         call()

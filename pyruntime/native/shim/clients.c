@@ -16,6 +16,7 @@
 #define LARGEST (4u << 20) /* of a payload */
 #define UNREAD (16u << 20) /* bytes of answers that a client may leave unread */
 #define REQUESTS 4096      /* of all clients, that are not answered */
+#define PAUSE 100          /* milliseconds, if a connection cannot be accepted for want of descriptors or memory */
 enum { TYPE_REQUEST = 1, TYPE_RESPONSE = 2 };
 enum { RESOURCE_EXHAUSTED = 8, UNAVAILABLE = 14 }; /* of google.rpc.Code */
 
@@ -29,6 +30,7 @@ static struct client *clients;
 static size_t client_count;
 static uint64_t last_client;
 static int listener;
+static long long accept_again; /* when; 0: now */
 
 struct pending {
 	struct pending *next;
@@ -194,8 +196,12 @@ static bool accept_client(void)
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		/* The connection still waits, and poll(2) would return at once. */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			accept_again = milliseconds() + PAUSE;
 		return false;
+	}
 	struct client *more = realloc(clients, (client_count + 1) * sizeof *clients);
 	if (more)
 		clients = more;
@@ -212,10 +218,18 @@ size_t clients_count(void)
 	return client_count + 1;
 }
 
+int clients_patience(void)
+{
+	long long left = accept_again - milliseconds();
+	return !accept_again ? -1 : left > 0 ? (int)left : 0;
+}
+
 size_t clients_poll(struct pollfd *entries, size_t room)
 {
 	size_t count = 0;
-	entries[count++] = (struct pollfd){.fd = listener, .events = POLLIN};
+	if (accept_again && milliseconds() >= accept_again)
+		accept_again = 0;
+	entries[count++] = (struct pollfd){.fd = accept_again ? -1 : listener, .events = POLLIN};
 	for (size_t i = 0; i < client_count && count < room; i++)
 		entries[count++] = (struct pollfd){.fd = clients[i].fd,
 						   .events = (short)(POLLIN | (clients[i].out.used ? POLLOUT : 0))};

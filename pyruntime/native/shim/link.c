@@ -168,7 +168,7 @@ static void connect_link(void)
 	fcntl(link_fd, F_SETFL, fcntl(link_fd, F_GETFL) | O_NONBLOCK);
 	/* `start` has checked that there is room. */
 	const char *end = stpcpy(stpcpy(hello, options->id) + 1, options->bundle) + 1;
-	link_send(HELLO, 0, (uint64_t)getpid(), hello, (size_t)(end - hello));
+	link_send(HELLO, PROTOCOL, (uint64_t)getpid(), hello, (size_t)(end - hello));
 	tell_exits();
 	tell_events();
 	repeat_requests();
@@ -209,19 +209,6 @@ static uint64_t number_in(const unsigned char *payload, size_t length)
 	return number;
 }
 
-static void open_ahead(const struct head *head, const unsigned char *payload)
-{
-	int32_t result = -EINVAL;
-	if (head->length > sizeof(uint64_t) && !payload[head->length - 1]) {
-		int mode = head->flags & 1 ? O_RDONLY : O_WRONLY;
-		int fd = open((const char *)payload + sizeof(uint64_t), mode | O_NONBLOCK | O_CLOEXEC);
-		result = fd < 0 ? -errno : 1;
-		if (fd >= 0)
-			hold(number_in(payload, sizeof(uint64_t)), false, fd);
-	}
-	link_send(SPAWNED, 0, head->number, &result, sizeof result);
-}
-
 static void take_packet(const struct head *head, unsigned char *payload, const int *fds)
 {
 	bool used = false; /* whether the descriptors are somebody's now */
@@ -230,7 +217,7 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 		spawn(head->number, head->flags, fds, head->fds, payload, head->length);
 		break;
 	case OPEN:
-		open_ahead(head, payload);
+		open_ahead(head->number, payload, head->length);
 		break;
 	case RESPONSE:
 		answer(head->number, payload, head->length);
@@ -252,12 +239,12 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 	case HOLD:
 		used = true;
 		for (int i = 0; i < head->fds; i++)
-			hold(head->number, head->flags & 1, fds[i]);
+			hold(head->number, fds[i]);
 		break;
 	case TERMINAL:
-		used = head->fds == 2 + (head->flags & 1);
+		used = head->fds == 1 || head->fds == 2;
 		if (used)
-			terminal_add(head->number, fds[0], fds[1], head->flags & 1 ? fds[2] : -1);
+			terminal_add(head->number, fds[0], head->fds == 2 ? fds[1] : -1);
 		break;
 	case RESIZE:
 		terminal_resize(head->number, payload, head->length);
@@ -266,8 +253,8 @@ static void take_packet(const struct head *head, unsigned char *payload, const i
 		close_stdin(head->number);
 		break;
 	case RELEASE:
-		if (head->flags & 1)
-			abandon(head->number);
+		if (head->flags)
+			abandon(head->number, head->flags & 1);
 		else
 			release(head->number);
 		break;

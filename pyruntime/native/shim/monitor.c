@@ -47,7 +47,7 @@ int monitor(const struct options *options, const char *path, int listener)
 	struct pollfd *entries = NULL;
 	size_t room = 0;
 	int signals = block_signals();
-	if (signals < 0 || !socket_path(server, options, options->server, ".server"))
+	if (signals < 0 || !socket_path(server, options, options->server, SERVER_SUFFIX))
 		return 1;
 	clients_begin(listener);
 	link_begin(options, server);
@@ -65,7 +65,7 @@ int monitor(const struct options *options, const char *path, int listener)
 		link_poll(&entries[1]);
 		size_t of_clients = clients_poll(entries + 2, room - 2);
 		size_t of_streams = streams_poll(entries + 2 + of_clients, room - 2 - of_clients);
-		int patience = shorter(link_patience(), streams_patience());
+		int patience = shorter(shorter(link_patience(), streams_patience()), clients_patience());
 		if (quitting) {
 			end = end ? end
 				  : milliseconds() + 2000; /* for a client that does not read its answer, or stays */

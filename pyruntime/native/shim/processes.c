@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define WORDS 16
+#define STREAMS 3
 #define FDS 253 /* the kernel's limit for one message: SCM_MAX_FD */
 
 static struct exit *exits;
@@ -23,14 +24,14 @@ struct start {
 	const int *fds; /* the program, and one for each target */
 	const uint16_t *targets;
 	size_t count;
-	char *words[WORDS + 1];
+	char **words;
 	int error;
 };
 
 /* In the child, which shares our memory until execve(2). */
 static void become(struct start *start)
 {
-	int above = 3, parked[FDS];
+	int above = 3, parked[FDS + STREAMS];
 	char program[32];
 	for (size_t i = 0; i < start->count; i++)
 		if (start->targets[i] >= above)
@@ -67,47 +68,101 @@ static int32_t run(struct start *start)
 	return -start->error;
 }
 
-static bool split(struct start *start, unsigned char *payload, size_t length)
+/* The texts in the payload, each with a NUL; 0: it has others, or more than there is room. */
+static size_t split(char **texts, size_t room, unsigned char *payload, size_t length)
 {
 	size_t count = 0, used = 0;
-	while (used < length && count < WORDS) {
-		size_t word = strnlen((char *)payload + used, length - used);
-		if (word == length - used)
-			return false; /* no NUL */
-		start->words[count++] = (char *)payload + used;
-		used += word + 1;
+	while (used < length && count < room) {
+		size_t text = strnlen((char *)payload + used, length - used);
+		if (text == length - used)
+			return 0; /* no NUL */
+		texts[count++] = (char *)payload + used;
+		used += text + 1;
 	}
-	return count && used == length;
+	return used == length ? count : 0;
 }
 
-void spawn(uint64_t number, uint16_t targets, const int *fds, size_t fd_count, unsigned char *payload, size_t length)
+static int32_t open_streams(uint64_t key, char **paths)
 {
-	struct start start = {.fds = fds, .count = targets};
-	uint16_t wanted[FDS];
-	int32_t result = -EINVAL;
-	if (targets < FDS && fd_count == targets + 1u && length > targets * sizeof *wanted) {
-		memcpy(wanted, payload, targets * sizeof *wanted);
-		start.targets = wanted;
-		if (split(&start, payload + targets * sizeof *wanted, length - targets * sizeof *wanted))
-			result = run(&start);
+	for (int stream = 0; stream < STREAMS; stream++) {
+		int error = open_stream(key, stream, paths[stream]);
+		if (error)
+			return -error - 4096 * (1 + stream);
 	}
+	return 0;
+}
+
+void open_ahead(uint64_t key, unsigned char *payload, size_t length)
+{
+	char *paths[STREAMS];
+	if (split(paths, STREAMS, payload, length) == STREAMS)
+		open_streams(key, paths); /* SPAWN tells errors */
+}
+
+static int32_t start_process(uint16_t flags, const int *fds, size_t fd_count, unsigned char *payload, size_t length)
+{
+	uint64_t key;
+	uint16_t targets[FDS + STREAMS];
+	int all[FDS + STREAMS];
+	char *texts[STREAMS + WORDS + 1] = {0};
+	size_t count = flags & ~ON_TERMINAL, head = sizeof key + count * sizeof *targets;
+	if (count >= FDS || fd_count != count + 1 || length <= head ||
+	    split(texts, STREAMS + WORDS, payload + head, length - head) <= STREAMS)
+		return -EINVAL;
+	memcpy(&key, payload, sizeof key);
+	memcpy(targets, payload + sizeof key, count * sizeof *targets);
+	memcpy(all, fds, fd_count * sizeof *all);
+	int32_t error = open_streams(key, texts);
+	if (error)
+		return error;
+	for (int stream = 0; stream < STREAMS && !(flags & ON_TERMINAL); stream++)
+		if (held_stream(key, stream) >= 0) {
+			targets[count++] = (uint16_t)stream;
+			all[count] = held_stream(key, stream);
+		}
+	struct start start = {.fds = all, .targets = targets, .count = count, .words = texts + STREAMS};
+	return run(&start);
+}
+
+void spawn(uint64_t number, uint16_t flags, const int *fds, size_t fd_count, unsigned char *payload, size_t length)
+{
+	int32_t result = start_process(flags, fds, fd_count, payload, length);
 	link_send(SPAWNED, 0, number, &result, sizeof result);
+}
+
+/* The flag PF_FORKNOEXEC of a process that has ended, from proc_pid_stat(5). The stub's child that waits for the server
+ * is the only one that has it: whatever a program's exit status is, it cannot be taken for such an end. */
+static int executed_nothing(pid_t pid)
+{
+	char path[32], stat[512];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	if (read_file(AT_FDCWD, path, stat, sizeof stat) <= 0)
+		return 0;
+	const char *at = strrchr(stat, ')'); /* the end of the name, which may contain anything */
+	for (int field = 2; at && field < 9; field++)
+		at = strchr(at + 1, ' ');
+	return at && strtoul(at, NULL, 10) & 0x40 ? NO_PROGRAM : 0;
 }
 
 void reap(void)
 {
-	int status;
-	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+	siginfo_t info = {0};
+	while (!waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid) {
 		struct timespec now;
+		int status, flags = executed_nothing(info.si_pid);
+		pid_t pid = waitpid(info.si_pid, &status, 0);
+		if (pid < 0)
+			return;
 		clock_gettime(CLOCK_REALTIME, &now);
 		struct exit *more = realloc(exits, (exit_count + 1) * sizeof *exits);
+		info.si_pid = 0;
 		if (!more)
 			continue; /* nobody can be told without memory; the server sees that the process has gone */
 		exits = more;
 		exits[exit_count] = (struct exit){.serial = ++last_serial,
 						  .time = now.tv_sec * 1000000000LL + now.tv_nsec,
 						  .pid = pid,
-						  .status = status};
+						  .status = status | flags};
 		link_send(EXITED, 0, 0, &exits[exit_count++], sizeof *exits);
 	}
 }

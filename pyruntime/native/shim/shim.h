@@ -35,7 +35,16 @@ int buffer_send(struct buffer *buffer, int fd); /* what can be sent now; -1: the
 /* --- the link to the server ------------------------------------------------------------------------------ */
 
 /* pyruntime/shim/link.py has the same. A packet is this head and its payload, in the byte order of the host; its
- * descriptors are sent with its first byte. */
+ * descriptors are sent with its first byte.
+ *
+ * PROTOCOL is the version of all that. It is part of the name of the server's socket: after an upgrade, a new monitor
+ * does not meet the server of the old version, but starts one of its own. An old monitor meets a new server when the
+ * old one has ended: servers serve the monitors of earlier versions. */
+
+#define PROTOCOL 1
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(number) #number
+#define SERVER_SUFFIX "." TEXT(PROTOCOL) ".server"
 
 struct head {
 	uint32_t length;
@@ -46,32 +55,35 @@ struct head {
 
 enum kind {
 	/* monitor to server */
-	HELLO = 'H',   /* number: our pid; payload: id and bundle, each with a NUL */
+	HELLO = 'H',   /* number: our pid; flags: PROTOCOL; payload: id and bundle, each with a NUL */
 	EXITED = 'X',  /* a struct exit */
 	EVENT = 'E',   /* number: its sequence; an event that is not confirmed yet. Server to monitor: keep it */
 	READY = 'R',   /* the end of what a new server is told */
 	REQUEST = 'Q', /* number: the request; flags: 1 if another server has had it; payload: a ttrpc Request */
-	SPAWNED = 'S', /* number: that of SPAWN; payload: a pid, or a negative errno */
+	SPAWNED = 'S', /* number: that of SPAWN; payload (int32_t): a pid, or a negative errno; less 4096 * (1 + N) if
+			  it is that of stream N */
 	CLOSED = 'C',  /* number: the key of RELEASE */
 	/* server to monitor */
-	SPAWN = 's',     /* flags: the number of targets; fds: the program, and one for each target; payload: targets
-			    (uint16_t), and the words of the command line, each with a NUL */
-	OPEN = 'o',      /* as HOLD, for a FIFO that we open ourselves; flags 1: for reading; payload: the key, and the
-			    path with a NUL; number: that of the answer, SPAWNED with 1 or a negative errno */
-	RESPONSE = 'q',  /* number: the request; payload: a ttrpc Response; flags 1: end after it; 2: end once the
-			    clients have left after it */
-	FORGET = 'f',    /* number: the exit to forget */
-	BIND = 'b',      /* number: an exit; payload: the key of its process (uint64_t): a server has dealt with it */
-	CONFIRMED = 'd', /* number: the event, which containerd has */
-	HOLD = 'h',      /* number: the key of a process; fds: hold them until RELEASE; flags: 1 for the writing end of
-			    standard input, which CLOSE_STDIN closes */
-	TERMINAL = 't',  /* number: key; fds: the master, the FIFO of output, and with flags 1 that of input */
-	RESIZE = 'w',    /* number: key; payload: struct winsize */
+	SPAWN = 's',       /* flags: the number of targets, and ON_TERMINAL; fds: the program, and one for each target;
+			      payload: a key (uint64_t), targets (uint16_t), the paths of three FIFOs, and the words of
+			      the command line, each with a NUL. A FIFO is opened at both ends; the process gets its end
+			      as descriptor 0, 1 or 2, unless ON_TERMINAL */
+	OPEN = 'o',        /* number: a key; payload: as in SPAWN, three paths: open what can be opened already */
+	RESPONSE = 'q',    /* number: the request; payload: a ttrpc Response; flags 1: end after it; 2: end once the
+			      clients have left after it */
+	FORGET = 'f',      /* number: the exit to forget */
+	BIND = 'b',        /* number: an exit; payload: the key of its process (uint64_t): a server has dealt with it */
+	CONFIRMED = 'd',   /* number: the event, which containerd has */
+	HOLD = 'h',        /* number: the key of a process; fds: hold them until RELEASE */
+	TERMINAL = 't',    /* number: key; fds: the master, and where its output goes, unless SPAWN has opened that */
+	RESIZE = 'w',      /* number: key; payload: struct winsize */
 	CLOSE_STDIN = 'c', /* number: key */
 	RELEASE = 'r', /* number: key; close everything that is held, once the terminal's output is copied; flags 1: at
-			  once, and without an answer */
+			  once, and without an answer; 2: so too, but for FIFOs, which another SPAWN takes over */
 };
 
+#define ON_TERMINAL 0x8000
+#define STARTING 1         /* in a key: of what is held until the process has been started */
 #define HELLO_LARGEST 8000 /* characters in the ID and the bundle's path */
 
 void link_begin(const struct options *options, const char *server);
@@ -90,6 +102,7 @@ void clients_begin(int listener);
 size_t clients_poll(struct pollfd *entries, size_t room); /* how many entries were filled */
 void clients_turn(const struct pollfd *entries, size_t count);
 size_t clients_count(void);
+int clients_patience(void); /* milliseconds until connections are accepted again; -1: they are */
 void answer(uint64_t request, const void *response, size_t length);
 void refuse_requests(const char *why); /* answer all requests with "unavailable" */
 void repeat_requests(void);            /* send the requests that are not answered to a new server */
@@ -97,12 +110,15 @@ bool clients_flushed(void);
 
 /* --- processes ------------------------------------------------------------------------------------------- */
 
+#define NO_PROGRAM 0x10000 /* the process was forked, and has ended before it executed a program */
+
 struct exit {
 	uint64_t serial, key; /* key: of the server's process, 0 until BIND */
 	int64_t time;         /* nanoseconds since 1970 */
-	int32_t pid, status;  /* as of waitpid(2) */
+	int32_t pid, status;  /* as of waitpid(2), 16 bits, and NO_PROGRAM */
 };
-void spawn(uint64_t number, uint16_t targets, const int *fds, size_t fd_count, unsigned char *payload, size_t length);
+void open_ahead(uint64_t key, unsigned char *payload, size_t length);
+void spawn(uint64_t number, uint16_t flags, const int *fds, size_t fd_count, unsigned char *payload, size_t length);
 void reap(void);
 void forget_exit(uint64_t serial);
 void bind_exit(uint64_t serial, uint64_t key);
@@ -111,12 +127,14 @@ void tell_exits(void);
 
 /* --- streams --------------------------------------------------------------------------------------------- */
 
-void hold(uint64_t key, bool input, int fd);
-void terminal_add(uint64_t key, int master, int out, int in);
+void hold(uint64_t key, int fd);
+int open_stream(uint64_t key, int number, const char *path); /* 0 or an errno; again: if it is not open yet */
+int held_stream(uint64_t key, int number);                   /* the process's end; -1: none */
+void terminal_add(uint64_t key, int master, int out);
 void terminal_resize(uint64_t key, const void *size, size_t length);
 void close_stdin(uint64_t key);
 void release(uint64_t key);
-void abandon(uint64_t key); /* release at once, and tell nobody */
+void abandon(uint64_t key, bool fifos); /* release at once, and tell nobody */
 size_t streams_poll(struct pollfd *entries, size_t room);
 void streams_turn(const struct pollfd *entries, size_t count);
 size_t streams_count(void);

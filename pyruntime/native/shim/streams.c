@@ -13,10 +13,12 @@
 #define DRAIN 10000 /* milliseconds in which a client must read the rest of a terminal's output after RELEASE */
 #define HUNG_UP 20  /* milliseconds between looks at a terminal that no process has open */
 
+enum { EVERY = -2, NONE = -1 };
+
 struct held {
 	uint64_t key;
 	int fd;
-	bool input;
+	int stream; /* the number of that whose end it is, or NONE */
 };
 static struct held *held;
 static size_t held_count;
@@ -46,21 +48,59 @@ static void shut(int *fd)
 	*fd = -1;
 }
 
-void hold(uint64_t key, bool input, int fd)
+static bool hold_end(uint64_t key, int fd, int stream)
 {
 	struct held *more = realloc(held, (held_count + 1) * sizeof *held);
 	if (!more) {
 		close(fd);
-		return;
+		return false;
 	}
 	held = more;
-	held[held_count++] = (struct held){.key = key, .fd = fd, .input = input};
+	held[held_count++] = (struct held){.key = key, .fd = fd, .stream = stream};
+	return true;
 }
 
-static void let_go(uint64_t key, bool only_input)
+void hold(uint64_t key, int fd)
+{
+	hold_end(key, fd, NONE);
+}
+
+int held_stream(uint64_t key, int number)
+{
+	for (size_t i = 0; i < held_count; i++)
+		if (held[i].key == (key | STARTING) && held[i].stream == number)
+			return held[i].fd;
+	return -1;
+}
+
+/* The server never has a FIFO open: the client would take the server's end for that of the stream. An end that was
+ * opened stays open while others cannot be opened yet, for the same reason. */
+int open_stream(uint64_t key, int number, const char *path)
+{
+	if (!*path || held_stream(key, number) >= 0)
+		return 0;
+	/* The reader first: then a writer can be opened at once. Without a client that reads, ENXIO. */
+	int own = number ? O_WRONLY : O_RDONLY, other = number ? O_RDONLY : O_WRONLY;
+	int fd = open(path, own | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	int end = open(path, other | O_NONBLOCK | O_CLOEXEC), error = errno;
+	if (end < 0) {
+		close(fd);
+		return error;
+	}
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	if (!hold_end(key | STARTING, fd, number)) {
+		close(end);
+		return ENOMEM;
+	}
+	return hold_end(key, end, number) ? 0 : ENOMEM;
+}
+
+static void let_go(uint64_t key, int stream)
 {
 	for (size_t i = 0; i < held_count;)
-		if (held[i].key == key && (held[i].input || !only_input)) {
+		if (held[i].key == key && (held[i].stream == stream || stream == EVERY)) {
 			close(held[i].fd);
 			held[i] = held[--held_count];
 		} else {
@@ -70,7 +110,7 @@ static void let_go(uint64_t key, bool only_input)
 
 void close_stdin(uint64_t key)
 {
-	let_go(key, true);
+	let_go(key, 0);
 }
 
 static void nonblocking(int fd)
@@ -79,8 +119,18 @@ static void nonblocking(int fd)
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-void terminal_add(uint64_t key, int master, int out, int in)
+/* A copy: the end that is held is released when the process has been started. */
+static int copy_of(uint64_t key, int number)
 {
+	int fd = held_stream(key, number);
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+void terminal_add(uint64_t key, int master, int out)
+{
+	int in = copy_of(key, 0);
+	if (out < 0)
+		out = copy_of(key, 1);
 	struct terminal **more = realloc(terminals, (terminal_count + 1) * sizeof *terminals);
 	struct terminal *made = calloc(1, sizeof *made);
 	if (more)
@@ -182,15 +232,15 @@ static void end_terminal(uint64_t key)
 		}
 }
 
-void abandon(uint64_t key)
+void abandon(uint64_t key, bool fifos)
 {
 	end_terminal(key);
-	let_go(key, false);
+	let_go(key, fifos ? EVERY : NONE);
 }
 
 static void finish_release(uint64_t key)
 {
-	abandon(key);
+	abandon(key, true);
 	link_send(CLOSED, 0, key, NULL, 0);
 }
 

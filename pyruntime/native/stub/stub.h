@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define SLOTS 1024
-#define ORPHANED 250   /* exit status: the parent ended before the program was executed (shim/service.py) */
+#define ORPHANED 250   /* exit status: the parent ended before the program was executed */
 #define MAX_HANDED 128 /* descriptors in one answer of the parent */
 
 enum report_kind {

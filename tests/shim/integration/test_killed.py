@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 import time
 import traceback
@@ -16,7 +17,7 @@ import pytest
 from bundles.build import busybox_rootfs
 from tests.shim.client import Container, Machine, Reader, until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 KILLS = int(os.environ.get("PYRUNTIME_TEST_KILLS", "25"))
 
 
@@ -133,6 +134,8 @@ def test_nothing_is_lost(machine: Machine) -> None:
     for thread in traffic.threads:
         thread.join(100)
     assert traffic.wrong == []
+    assert [traceback.format_stack(sys._current_frames()[thread.ident]) for thread in traffic.threads
+            if thread.ident and thread.is_alive()] == []
     assert kills >= KILLS and traffic.done > KILLS
     assert machine.monitors() == []
     assert [name for name in os.listdir(machine.room.seen("/run/containerd/s")) if ".server" not in name] == []

@@ -14,7 +14,7 @@ import pytest
 from bundles.build import busybox_rootfs
 from tests.shim.client import Client, Container, Machine, until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

@@ -5,21 +5,37 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
+import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bundles.build import busybox_rootfs
 from pyruntime.shim import messages
-from pyruntime.shim.link import HELLO, READY, MonitorLink
+from pyruntime.shim.link import (
+    EXITED,
+    HELLO,
+    OLDEST,
+    PROTOCOL,
+    READY,
+    REQUEST,
+    RESPONSE,
+    SPAWN,
+    MonitorLink,
+    ProcessExit,
+)
 from tests.shim.client import FRAME, Client, Container, Machine, ShimError, read_frame, until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
+SYS_CLONE, CLONE_PARENT = {"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x8000
 
 
 @pytest.fixture(scope="module")
@@ -494,7 +510,20 @@ def test_the_exits_of_processes_that_failed_are_forgotten(machine: Machine) -> N
         with pytest.raises(ShimError):
             container.call("Start", exec_id=f"e{number}")
         container.call("Delete", exec_id=f"e{number}")
-    listener = socket.socket(socket.AF_UNIX)   # in the place of the next server
+    with instead_of_the_server(machine) as link:
+        kinds: list[int] = []
+        while READY not in kinds and not link.broken:
+            kinds += [packet.kind for packet in link.packets()]
+    assert kinds == [HELLO, READY]
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+@contextmanager
+def instead_of_the_server(machine: Machine) -> Iterator[MonitorLink]:
+    """Take the place of the next server: the link of the only monitor that there is."""
+    listener = socket.socket(socket.AF_UNIX)
     place = Path(machine.room.seen("/run/containerd/s"))
     listener.bind(str(place / "next"))
     listener.listen()
@@ -503,16 +532,138 @@ def test_the_exits_of_processes_that_failed_are_forgotten(machine: Machine) -> N
     (place / "next").rename(server)
     machine.kill_server()
     connection, _ = listener.accept()
-    link, kinds = MonitorLink(connection), []
-    while READY not in kinds:
-        kinds += [packet.kind for packet in link.packets()]
-    server.unlink()
-    for end in (listener, connection):
-        end.close()
-    assert kinds == [HELLO, READY]
+    connection.settimeout(20)
+    try:
+        yield MonitorLink(connection)
+    finally:
+        server.unlink()
+        for end in (listener, connection):
+            end.close()
+
+
+@pytest.mark.parametrize("program", [False, True])
+def test_a_process_that_has_executed_a_program_is_known_from_one_that_has_not(machine: Machine, program: bool) -> None:
+    """Whatever its exit status is. 250 is that of the stub without a server, and also of this program."""
+    container = Container(machine, f"executed-{program}", "sleep", "100")
+    container.create()
+    container.call("Start")
+    clone = (f"import ctypes, os; child = ctypes.CDLL(None).syscall({SYS_CLONE}, {CLONE_PARENT | signal.SIGCHLD}, 0, 0,"
+             " 0, 0); os._exit(0 if child else 250)")
+    python = os.path.realpath(sys.executable)
+    words = [python, "-c", "import os; os._exit(250)" if program else clone]
+    ends: list[ProcessExit] = []
+    with instead_of_the_server(machine) as link:
+        fds = [os.open(path, os.O_RDONLY) for path in (python, "/dev/null")]
+        texts = ["", "", "", *words]   # no FIFOs
+        link.send(SPAWN, 1, struct.pack("=QH", 0, 0) + b"".join(text.encode() + b"\0" for text in texts), flags=1,
+                  fds=fds)
+        for fd in fds:
+            os.close(fd)
+        while not any(end.status == 250 for end in ends) and not link.broken:
+            ends += [ProcessExit(packet.payload) for packet in link.packets() if packet.kind == EXITED]
+    assert [end.executed for end in ends if end.status == 250] == [program]
     container.call("Kill", signal=9)
     container.call("Wait")
     container.remove()
+
+
+def test_no_descriptors_are_left(machine: Machine) -> None:
+    """The monitor accepts connections again later, and waits until then."""
+    container = Container(machine, "descriptors", "true")
+    monitor = container.call("Connect")["shim_pid"]
+    held = int(machine.room.ok("sh", "-c", f"ls /proc/{monitor}/fd | wc -l"))
+    machine.room.ok("prlimit", f"--nofile={held + 1}", "--pid", str(monitor))
+    clients = [Client(container.path) for _ in range(4)]
+    container.call("Connect")
+
+    def used() -> int:
+        fields = machine.room.ok("cat", f"/proc/{monitor}/stat").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])   # user and system time, in ticks of 10 ms
+
+    before, begun = used(), time.monotonic()
+    while time.monotonic() < begun + 1:
+        container.call("Connect")   # is still served
+        time.sleep(0.1)
+    assert used() - before < 10
+    for client in clients[:3]:
+        client.close()
+    assert clients[3].call("Connect", id="descriptors")["shim_pid"] == monitor
+    clients[3].close()
+    container.call("Shutdown")
+    until(lambda: "descriptors" not in machine.monitors())
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_wait_for_a_process_that_is_deleted_before_its_start(machine: Machine, killed: bool) -> None:
+    container = Container(machine, f"unstarted-{killed}", "sleep", "100")
+    container.create()
+    container.call("Start")
+    for exec_id in ("deleted", "with-init"):
+        container.exec(exec_id, "true").close()
+    waits = {exec_id: container.client.begin("Wait", id=container.name, exec_id=exec_id)
+             for exec_id in ("deleted", "with-init")}
+    container.call("State")
+    if killed:
+        machine.kill_server()
+    assert container.call("Delete", exec_id="deleted")["pid"] == 0
+    with pytest.raises(ShimError, match="not found") as gone:
+        container.client.answer(waits["deleted"], "Wait")
+    assert gone.value.code == 5
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.call("Delete")
+    with pytest.raises(ShimError, match="not found"):
+        container.client.answer(waits["with-init"], "Wait")
+    container.call("Shutdown")
+    until(lambda: container.name not in machine.monitors())
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b'{"a": 1, "a": 2}', b"\xff"])
+def test_json_that_is_wrong(machine: Machine, text: bytes) -> None:
+    """An invalid argument, also for containerd."""
+    container = Container(machine, f"json-{text.hex()}", "sleep", "100")
+    container.create()
+    container.call("Start")
+    for method, fields in (("Update", {"resources": {"type_url": "", "value": text}}),
+                           ("Exec", {"exec_id": "e", "spec": {"type_url": "", "value": text}})):
+        with pytest.raises(ShimError, match=r"resources|process") as wrong:
+            container.call(method, **fields)
+        assert wrong.value.code == 3
+    with pytest.raises(ShimError, match=r"memory\.limit") as wrong:
+        container.call("Update", resources={"type_url": "", "value": b'{"memory": {"limit": "much"}}'})
+    assert wrong.value.code == 3
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+def test_a_server_refuses_a_link_that_it_does_not_know(machine: Machine) -> None:
+    """And serves the others: a monitor of a later version starts a server of its own."""
+    container = Container(machine, "versions", "true")
+    os.mkfifo(container.bundle / "log")
+    log = os.open(container.bundle / "log", os.O_RDWR | os.O_NONBLOCK)
+    container.call("Connect")
+    (server,) = Path(machine.room.seen("/run/containerd/s")).glob(f"*.{PROTOCOL}.server")
+    for version, known in ((PROTOCOL + 1, False), (OLDEST - 1, False), (OLDEST, True)):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(20)
+        connection.connect(str(server))
+        link = MonitorLink(connection)
+        link.send(HELLO, 77, f"other\0{machine.path}\0".encode(), flags=version)
+        link.send(READY, 0)
+        link.send(REQUEST, 1, messages.REQUEST.encode({
+            "service": "containerd.task.v2.Task", "method": "Connect", "payload": b""}))
+        kinds: list[int] = []
+        while not kinds and not link.broken:
+            kinds += [packet.kind for packet in link.packets()]
+        assert kinds == ([RESPONSE] if known else [])
+        connection.close()
+    container.call("Connect")
+    text = os.read(log, 65536).decode()
+    assert f"monitor 77 has version {PROTOCOL + 1} of the link" in text
+    os.close(log)
+    container.call("Shutdown")
+    until(lambda: "versions" not in machine.monitors())
 
 
 def test_a_start_that_fails_leaves_no_socket(machine: Machine) -> None:
@@ -636,6 +787,28 @@ def test_dump(machine: Machine) -> None:
 
     until(shown)
     os.close(log)
+    container.call("Kill", signal=9)
+    container.call("Wait")
+    container.remove()
+
+
+@pytest.mark.skipif(os.path.exists("/sys/fs/selinux/enforce"), reason="the kernel has SELinux")
+def test_a_selinux_label_without_selinux(machine: Machine) -> None:
+    """As with runc: an error that says so, for init and for a process of exec."""
+    container = Container(machine, "label", "true", edit=lambda config: config["process"].update(
+        selinuxLabel="system_u:system_r:container_t:s0:c1,c2"))
+    with pytest.raises(ShimError, match=r"selinux label is specified in config, but selinux is disabled"):
+        container.create()
+    assert container.out.all() == b""
+    container.call("Shutdown")
+    until(lambda: "label" not in machine.monitors())
+    container = Container(machine, "label-of-exec", "sleep", "100")
+    container.create()
+    container.call("Start")
+    process = {"args": ["true"], "cwd": "/", "selinuxLabel": "system_u:system_r:container_t:s0:c1,c2"}
+    container.call("Exec", exec_id="e", spec={"type_url": "", "value": json.dumps(process).encode()})
+    with pytest.raises(ShimError, match=r"selinux label is specified in config, but selinux is disabled"):
+        container.call("Start", exec_id="e")
     container.call("Kill", signal=9)
     container.call("Wait")
     container.remove()

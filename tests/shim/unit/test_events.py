@@ -1,0 +1,82 @@
+"""The queue of events, with a containerd that refuses some."""
+
+from __future__ import annotations
+
+import _socket
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyruntime.shim import events, messages
+from pyruntime.shim.events import Publisher
+from pyruntime.shim.link import MonitorLink
+from tests.shim.client import FRAME, read_frame
+
+
+class Refusing(threading.Thread):
+    """Refuses the events of the container "bad"; ``seen``: what came, in order, as ID and pid."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.seen: list[tuple[str, int]] = []
+        self.start()
+
+    def run(self) -> None:
+        connection, _ = self.listener.accept()
+        with connection:
+            while True:
+                try:
+                    stream, _, payload = read_frame(connection)
+                except OSError:
+                    return
+                envelope = messages.FORWARD.decode(messages.REQUEST.decode(payload)["payload"])["envelope"]
+                event = messages.EVENTS[envelope["topic"]][1].decode(envelope["event"]["value"])
+                self.seen.append((event["container_id"], event["pid"]))
+                refused = {"code": 3, "message": "no"} if event["container_id"] == "bad" else None
+                answer = messages.RESPONSE.encode({"status": refused, "payload": b""})
+                connection.sendall(FRAME.pack(len(answer), stream, 2, 0) + answer)
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(events, "_TRIES", 2)
+    containerd, logged = Refusing(tmp_path / "containerd"), list[str]()
+    poll = select.epoll()
+    pairs = [_socket.socketpair() for _ in range(2)]
+    publisher = Publisher(str(tmp_path / "containerd"), "tests", poll, logged.append, lambda: None)
+
+    def serve_until(count: int) -> list[tuple[str, int]]:
+        """As the server's loop does, until so many events have come and were answered."""
+        while len(containerd.seen) < count or publisher._answer_due:
+            if poll.poll(publisher.patience()):
+                publisher.read()
+            publisher.turn()
+        return containerd.seen
+
+    yield publisher, [MonitorLink(pair[0]) for pair in pairs], serve_until, logged
+    containerd.listener.close()
+    publisher._disconnect()
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def test_a_refused_event_delays_those_of_its_container_only(room: Any) -> None:
+    publisher, (bad, good), serve_until, logged = room
+    for pid in (1, 2):
+        publisher.publish(bad, "/tasks/start", container_id="bad", pid=pid)
+        publisher.publish(good, "/tasks/start", container_id="good", pid=pid)
+    assert serve_until(3)[:3] == [("bad", 1), ("good", 1), ("good", 2)]
+    assert publisher.pending == 2 and not publisher.flush(bad, 0) and publisher.flush(good, 0)
+    # Its next event comes when it is given up.
+    assert serve_until(6)[3:] == [("bad", 1), ("bad", 2), ("bad", 2)]
+    assert publisher.pending == 0 and publisher.patience() < 0
+    assert [line.rpartition(": ")[2] for line in logged] == ["no", "no"]
