@@ -107,13 +107,14 @@ class Runtime:
             parent=parent, pivot=pivot, new_keyring=new_keyring))
         return self.state(container_id)
 
-    def prepare(self, bundle: str | os.PathLike[str]) -> Preparation:
-        """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json has
-        ID_MARK, each has its ID. The front does not know these containers: the
-        commands take an interpreter for them. Raises ConfigError, HostError, UsageError."""
+    def prepare(self, bundle: str | os.PathLike[str], *, mounts: str = "") -> Preparation:
+        """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json, or
+        ``mounts``, has ID_MARK, each has its ID. ``mounts``: a path of the mount namespace of which theirs are copies,
+        instead of this process's. The front does not know these containers: the commands take an interpreter for them.
+        Raises ConfigError, HostError, UsageError."""
         from pyruntime.runtime.lifecycle.preparation import Preparation  # lazy: as in run
 
-        return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True))
+        return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True, mounts=mounts))
 
     def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = ()) -> Entrance:
         """Create a container of `prepare`, and start it at once; returns the way into it. Raises what `create` and

@@ -18,7 +18,8 @@ from functools import partial
 from threading import Event, Thread
 
 from pyruntime.errors import StateError
-from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox, finished
+from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox
+from pyruntime.sandbox.commands import finished
 from pyruntime.sandbox.limits import size
 from pyruntime.sandbox.pipes import CHUNK, KeptOutput
 from pyruntime.sandbox.pool import Pool

@@ -40,10 +40,11 @@ _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sand
 def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
                   user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
                   seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), without: Sequence[str] = (),
-                  owner: tuple[int, int] | None = None) -> dict[str, Any]:
+                  user_namespace: str = "", drop_groups: bool = True) -> dict[str, Any]:
     """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``:
-    the filter; None: the default one. ``devices``: paths of the host. ``without``: limits to leave out. ``owner``:
-    the user and the group that are root in its user namespace; None: it has none. Raises UsageError."""
+    the filter; None: the default one. ``devices``: paths of the host. ``without``: limits to leave out.
+    ``user_namespace``: the path of the one that it joins; "": none. ``drop_groups``: whether this program's
+    supplementary groups can be given up there. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -62,12 +63,10 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     document["hostname"] = "sandbox"
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
     # In a user namespace, what is mounted below a directory cannot be left out (mount_namespaces(7)).
-    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable, recursive=bool(owner))
+    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable, recursive=bool(user_namespace))
                            for mount in (*prepared.mounts, *mounts)]
-    document["mounts"] += [
-        _tmpfs(target, mode, limits.bytes_of_disk()) if owner else
-        _bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target, writable=True)
-        for name, target, mode in WRITABLE]
+    document["mounts"] += [_bind(prepared.work if target == "/work" else f"{scratch}/{name}", target, writable=True)
+                           for name, target, _ in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
     linux["seccomp"] = profile(()) if seccomp is None else dict(seccomp)
@@ -78,12 +77,12 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
         linux["cgroupsPath"] = cgroup
     else:
         del linux["resources"]
-    if owner:
-        linux["namespaces"].append({"type": "user"})
-        for name, host in zip(("uidMappings", "gidMappings"), owner, strict=True):
-            linux[name] = [{"containerID": 0, "hostID": host, "size": 1}]
+    if user_namespace:
+        linux["namespaces"].append({"type": "user", "path": user_namespace})
+        if drop_groups:   # an empty list would keep them (compiler/sections/user.py)
+            document["process"]["user"]["additionalGids"] = [user[1]]
         for mount in document["mounts"]:
-            if mount["type"] == "devpts":   # its group has no number in the user namespace
+            if mount["type"] == "devpts":   # its group may have no number in the user namespace
                 mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
     return document
 
@@ -105,20 +104,15 @@ def _allowed(device: Mapping[str, Any]) -> dict[str, Any]:
     return {"allow": True, "access": "rw", **{key: device[key] for key in ("type", "major", "minor")}}
 
 
-def _tmpfs(target: str, mode: int, size: int) -> dict[str, Any]:
-    return {"destination": target, "type": "tmpfs", "source": "tmpfs",
-            "options": ["nosuid", "nodev", f"mode={mode:o}", f"size={size}", f"nr_inodes={max(size >> 12, 1024)}"]}
-
-
-def preparation(engine: Runtime, document: dict[str, Any], scratch: str) -> Preparation:
+def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, mounts: str = "") -> Preparation:
     """The compiled plan of a configuration, in which ID_MARK stands for the sandbox's name; those of the last few are
-    kept. ``scratch``: the directory for config.json. Raises what `Runtime.prepare` raises."""
-    key = marshal.dumps((document, engine.cgroup_manager))
+    kept. ``bundle``: the directory for config.json. ``mounts``: as in `Runtime.prepare`. Raises what that raises."""
+    key = marshal.dumps((document, engine.cgroup_manager, mounts))
     with _lock:
         found = _kept.pop(key, None)
         if found is None:
-            replace(f"{scratch}/config.json", encode(document).encode())
-            found = engine.prepare(scratch)
+            replace(f"{bundle}/config.json", encode(document).encode())
+            found = engine.prepare(bundle, mounts=mounts)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]
         _kept[key] = found   # the last used is the last to be dropped

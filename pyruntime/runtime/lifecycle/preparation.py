@@ -40,7 +40,8 @@ class Preparation:
         """Raises ConfigError, HostError, and UsageError for what a single container needs for itself."""
         self.root = root
         self.config = load_bundle(bundle)
-        check_bundle(self.config)
+        if not request.mounts:   # in other mounts, only the stub sees it
+            check_bundle(self.config)
         if self.config.get("process.terminal", False) or request.notify or request.preserve_fds:
             raise UsageError("containers with a terminal, a service manager or preserved descriptors are not prepared")
         self._kept = kept_of(self.config, request.new_keyring)

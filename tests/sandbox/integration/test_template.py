@@ -122,7 +122,7 @@ def test_a_pool_survives_dead_sandboxes(rootfs: Path) -> None:
     with Template(rootfs) as template, Pool(template, 2) as pool:
         _until(lambda: pool.ready == 2)
         for box in list(pool._ready):
-            os.kill(box._entrance.pid, signal.SIGKILL)
+            os.kill(box._container.entrance.pid, signal.SIGKILL)
         time.sleep(0.1)
         assert [pool.run(["echo", "alive"]).stdout for _ in range(5)] == [b"alive\n"] * 5
 
