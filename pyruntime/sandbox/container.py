@@ -111,7 +111,7 @@ class Container:
             held.callback(self._network.leave)
             self.addresses = self._network.addresses
             made["resolv.conf"] = self._network.resolv_conf.encode()
-        source = self.source.resolve(held)
+        source = self.source = self.source.resolve(held)
         scratch = f"{place()}/mount"   # in every sandbox's own mount namespace
         held.callback(self.leave_namespace)
         of_place = (source, scratch, settings.limits.bytes_of_disk(), self.user, made)

@@ -12,6 +12,7 @@ import os
 import pickle
 import socket
 import subprocess
+from array import array
 from threading import Lock
 
 from pyruntime.errors import HostError, PyruntimeError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-ASK = b"\0"   # what is sent with the socket of a call
+ASK = b"\0"   # what is sent with descriptors
 _MOST = 8     # descriptors of one message
 _lock = Lock()
 _helpers: list[Helper] = []   # the one of this process, if it has been started
@@ -69,7 +70,7 @@ class Helper:
             socket.send_fds(ours, [ASK], passed)
             ours.sendall(pickle.dumps((function, args, base >= 0)))
             ours.shutdown(socket.SHUT_WR)
-            first, found, _, _ = socket.recv_fds(ours, 1, 1)
+            first, found = receive(ours)
             if not first:
                 raise PyruntimeError(f"the helper of sandboxes ended in {function.__name__}")
             namespace = found[0] if found else -1
@@ -97,6 +98,16 @@ def helper() -> Helper:
         if not (_helpers and _helpers[0].alive):
             _helpers[:] = [Helper()]
         return _helpers[0]
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """ASK, or nothing at the end, and the descriptors that came with it. No program inherits them: socket.recv_fds
+    ignores its flags."""
+    found = array("i")
+    asked, ancillary, _, _ = sock.recvmsg(len(ASK), socket.CMSG_LEN(_MOST * found.itemsize), socket.MSG_CMSG_CLOEXEC)
+    for _, _, data in ancillary:
+        found.frombytes(data)
+    return asked, list(found)
 
 
 def received(sock: socket.socket) -> bytes:

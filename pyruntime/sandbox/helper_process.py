@@ -10,7 +10,9 @@ import socket
 
 from pyruntime.errors import HostError
 from pyruntime.images import rootless
-from pyruntime.sandbox.helper import ASK, failure, received
+from pyruntime.images.store import extract  # noqa: F401  here, and not in each child
+from pyruntime.sandbox import snapshot, template, trees  # noqa: F401  likewise
+from pyruntime.sandbox.helper import ASK, failure, receive, received
 from pyruntime.sandbox.leftovers import settle
 from pyruntime.system import kernel
 from pyruntime.system.uapi import CLONE_NEWNS, MS_PRIVATE, MS_REC, MS_SLAVE
@@ -19,8 +21,8 @@ from pyruntime.system.user_namespace import id_map
 
 def main() -> None:
     """Serve until the program ends, or does not want us any more."""
-    control = socket.socket(fileno=0)
-    os.set_inheritable(0, False)
+    control = socket.socket(fileno=os.dup(0))
+    os.dup2(1, 0)   # /dev/null: what is opened later gets no number of a standard stream
     try:
         settle()
         rootless.enter()
@@ -32,7 +34,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)   # nobody waits for the children
     control.send(pickle.dumps((True, (id_map("uid"), id_map("gid")))))
     while True:
-        asked, fds, _, _ = socket.recv_fds(control, len(ASK), 1)
+        asked, fds = receive(control)
         if not asked:
             return
         if os.fork() == 0:
@@ -45,7 +47,7 @@ def main() -> None:
 
 def _serve(sock: socket.socket) -> None:
     """One call: its descriptors and its pickle; the answer is one byte, with the mount namespace, and the result."""
-    _, fds, _, _ = socket.recv_fds(sock, len(ASK), 8)
+    _, fds = receive(sock)
     try:
         function, args, based = pickle.loads(received(sock))
         try:
