@@ -55,6 +55,17 @@ def test_usage_is_that_of_the_run(box: Sandbox) -> None:
     assert eater.usage.memory > 25 << 20 > idle.usage.memory > 0
 
 
+def test_usage_has_the_disks(rootfs: Path, tmp_path: Path) -> None:
+    """Also what a descendant has written that nobody has waited for."""
+    tmp_path.chmod(0o777)
+    write = "dd if=/dev/zero of=/data/{} bs=1M count=4 2>/dev/null"
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), "/data", writable=True)]) as box:
+        own = box.run(["sh", "-c", write.format("own")])
+        other = box.run(["sh", "-c", f"(setsid sh -c '{write.format('other')}; touch /data/ready; sleep 300' &);"
+                                     " until [ -e /data/ready ]; do sleep 0.02; done"])
+    assert own.usage.written >= 4 << 20 and other.usage.written >= 4 << 20
+
+
 def test_a_signal_is_told_apart_from_an_exit_status(box: Sandbox) -> None:
     done = box.run(["sh", "-c", "kill -TERM $$"])
     assert (done.returncode, done.reason, done.timed_out, done.oom_killed) == (-signal.SIGTERM, "signal", False, False)
