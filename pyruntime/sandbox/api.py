@@ -25,9 +25,9 @@ from weakref import WeakSet
 from pyruntime.errors import StateError
 from pyruntime.sandbox import files
 from pyruntime.sandbox.commands import finished, text_of, variables_of, words_of
-from pyruntime.sandbox.container import NOBODY, Container, Settings
+from pyruntime.sandbox.container import NOBODY, SandboxContainer, Settings
 from pyruntime.sandbox.interpreter import Interpreter
-from pyruntime.sandbox.leftovers import Pruned, new_name, prune
+from pyruntime.sandbox.leftovers import PrunedSandboxes, new_name, prune
 from pyruntime.sandbox.limits import Limits, size
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
 from pyruntime.sandbox.private_mounts import call
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pyruntime.sandbox.pipes import Stream
     from pyruntime.sandbox.sources import Prepared
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "Pruned", "Sandbox",
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "PrunedSandboxes", "Sandbox",
            "Usage", "prune"]
 
 OUTPUT_LIMIT = "1m"
@@ -107,7 +107,7 @@ class Sandbox:
             for left, why in prune().problems.items():   # no reason to do without sandboxes
                 warn(f"{left} of an ended program cannot be removed: {why}", RuntimeWarning, stacklevel=2)
         source = root if isinstance(root, RootSource) else source_of(root, store, progress)
-        self._container = Container(self.name, source, Settings(
+        self._container = SandboxContainer(self.name, source, Settings(
             self.limits, mounts, env, cwd, user, writable, network, seccomp, devices, require_limits))
         self.unenforced = self._container.unenforced
         self.addresses = self._container.addresses
@@ -322,7 +322,7 @@ class Sandbox:
             return Sandbox(ForkSource(origin, container.prepared, container.namespace), **{**self._options, **options})
 
     @contextmanager
-    def _still(self) -> Iterator[Container]:
+    def _still(self) -> Iterator[SandboxContainer]:
         """The container, whose processes change no files meanwhile, if there is a freezer."""
         self._enter()
         try:

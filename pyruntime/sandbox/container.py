@@ -43,7 +43,7 @@ NOBODY = 65534
 _ROOT = (0, 0)
 _REFUSED = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
 _controls: WeakSet[socket.socket] = WeakSet()   # also of sandboxes that are being made
-_living: WeakSet[Container] = WeakSet()
+_living: WeakSet[SandboxContainer] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Settings:
     require_limits: bool = False
 
 
-class Container:
+class SandboxContainer:
     """The container, from the call of the constructor until `remove`.
 
     ``entrance``    the way in

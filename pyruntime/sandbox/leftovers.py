@@ -14,6 +14,7 @@ from itertools import count
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, words
 from pyruntime.runtime.api import Runtime
+from pyruntime.runtime.lifecycle.store import StateDirectory
 from pyruntime.system import processes
 from pyruntime.system.directories import private
 
@@ -82,7 +83,7 @@ class FoundSandbox:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PrunedSandboxes:
     """What `prune` has done: the names of the sandboxes that it ``removed``, and its ``problems``: why each of the
     others could not be removed, by name."""
 
@@ -117,13 +118,27 @@ def _names() -> list[tuple[str, int, int]]:
     return found
 
 
-def prune() -> Pruned:
+def _unseen(name: str) -> str:
+    """A cgroup of a sandbox, if its hierarchy is not mounted here (a mount namespace): it cannot be removed, and nobody
+    would know of it any more. Raises PyruntimeError for a damaged record."""
+    try:
+        made = StateDirectory(runtime().root, name).read().cgroup_made
+    except NoSuchContainer:
+        return ""   # nothing is written down
+    return next((path for path in made
+                 if not os.path.exists(f"{os.path.dirname(path)}/cgroup.procs")), "")
+
+
+def prune() -> PrunedSandboxes:
     """Remove what ended programs have left. The first sandbox of each program does this."""
     removed, problems = [], {}
     for name, pid, started in _names():
         if processes.alive(pid, started):
             continue
         try:
+            if unseen := _unseen(name):
+                problems[name] = f'its cgroup "{unseen}" cannot be seen here: remove it where cgroups are mounted'
+                continue
             with suppress(FileNotFoundError):
                 shutil.rmtree(files_of(name))   # first: `_names` finds the sandbox as long as it has a state
             runtime().delete(name, force=True)
@@ -133,4 +148,4 @@ def prune() -> Pruned:
             problems[name] = words(error)
             continue
         removed.append(name)
-    return Pruned(removed, problems)
+    return PrunedSandboxes(removed, problems)

@@ -21,6 +21,7 @@ from pyruntime.sandbox.leftovers import PLACE, prune
 from pyruntime.sandbox.sources import Directory, Prepared
 from tests.commands import COMMAND
 from tests.conftest import TOP
+from tests.containers import PATIENCE
 
 
 def sh(box: Sandbox, script: str, **options: object) -> str:
@@ -322,33 +323,53 @@ def test_a_killed_program_takes_its_sandboxes_along() -> None:
         assert not any(list(Path("/sys/fs/cgroup").glob(f"*/{name}")) for name in names)
 
 
+LEFT = """
+import os, signal
+from pyruntime import Sandbox
+boxes = [Sandbox.host() for _ in range(3)]
+print(*(box.name for box in boxes), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_cannot_be_seen_is_not_forgotten() -> None:
+    """A program that does not see the cgroups must not remove the record of them."""
+    left = subprocess.run([sys.executable, "-c", LEFT], stdout=subprocess.PIPE, text=True, cwd=TOP, check=False)
+    name = left.stdout.split()[0]
+    code = f"from pyruntime.sandbox.leftovers import prune; print('cannot be seen' in prune().problems[{name!r}])"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", 'umount -l /sys/fs/cgroup && exec "$@"', "sh", sys.executable,
+                           "-c", code], capture_output=True, text=True, check=False, cwd=TOP)
+    assert done.stdout == "True\n", done.stderr
+    assert name in prune().removed and not list(Path("/sys/fs/cgroup").glob(f"*/{name}"))
+
+
 STUCK = """
 import os, subprocess, sys
 from pyruntime import Sandbox
 from pyruntime.sandbox.leftovers import PLACE, prune
-names = []
-for number in range(3):
-    done = subprocess.run([sys.executable, "-c", "import os, signal; from pyruntime import Sandbox; box = Sandbox.host()\n"
-                           "print(box.name, flush=True); os.kill(os.getpid(), signal.SIGKILL)"], stdout=subprocess.PIPE,
-                          text=True)
-    names.append(done.stdout.strip())
+names = subprocess.run([sys.executable, "-c", LEFT], stdout=subprocess.PIPE, text=True).stdout.split()
 names.sort()
-os.mkdir(f"{PLACE}/state/{names[0]}/mount")
-subprocess.run(["mount", "-t", "tmpfs", "tmpfs", f"{PLACE}/state/{names[0]}/mount"], check=True)
+path = f"{PLACE}/state/{names[0]}/state.json"
+with open(path) as file:
+    record = file.read()
+with open(path, "w") as file:
+    file.write("damaged")
 with Sandbox.host() as box:
     box.run(["true"], check=True)
 left = prune()
-print(left.removed, list(left.problems) == names[:1], "busy" in left.problems[names[0]])
+print(left.removed, list(left.problems) == names[:1], path in left.problems[names[0]])
 failed = subprocess.run([COMMAND, "sandbox", "prune"], stderr=subprocess.PIPE, text=True)
 print(failed.returncode, f"cannot remove {names[0]}" in failed.stderr)
-subprocess.run(["umount", f"{PLACE}/state/{names[0]}/mount"], check=True)
+with open(path, "w") as file:
+    file.write(record)
 print(prune().removed == names[:1], [name for name in names if os.path.exists(f"{PLACE}/state/{name}")])
 """
 
 
 def test_what_cannot_be_removed_does_not_keep_the_rest() -> None:
-    done = subprocess.run(["unshare", "-m", sys.executable, "-c", f"COMMAND = {str(COMMAND)!r}\n{STUCK}"], cwd=TOP,
-                          capture_output=True, text=True, check=False, timeout=60)
+    code = f"COMMAND, LEFT = {str(COMMAND)!r}, {LEFT!r}\n{STUCK}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False,
+                          timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "RuntimeWarning: sandbox-" in done.stderr
     assert done.stdout.splitlines() == ["[] True True", "1 True", "True []"]
