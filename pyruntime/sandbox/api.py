@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from pyruntime.sandbox.pipes import Stream
     from pyruntime.sandbox.sources import Prepared
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "PrunedSandboxes", "Sandbox",
-           "Usage", "prune"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "PrunedSandboxes",
+           "Sandbox", "Usage", "prune"]
 
 OUTPUT_LIMIT = "1m"
 READ_LIMIT = "64m"
@@ -399,3 +399,7 @@ class Sandbox:
 def _at_exit() -> None:
     for box in list(_living):
         box.close()
+    if os.geteuid():
+        from pyruntime.sandbox.helper import end_helper  # lazy: only without root
+
+        end_helper()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
 import stat
+from collections.abc import Mapping
 from threading import Lock
 
 from pyruntime.errors import UsageError
@@ -17,7 +19,7 @@ from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from pyruntime.runtime.api import Runtime
@@ -69,7 +71,7 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
                            for name, target, _ in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
-    linux["seccomp"] = profile(()) if seccomp is None else dict(seccomp)
+    linux["seccomp"] = profile(()) if seccomp is None else _filter(seccomp)
     linux["devices"] = [_device(path, user) for path in devices]
     linux["resources"]["devices"] = [*linux["resources"]["devices"], *map(_allowed, linux["devices"])]
     linux["resources"] |= limits.resources(swap=swap, without=without) if cgroup else {}
@@ -87,6 +89,20 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     return document
 
 
+def _filter(given: Mapping[str, Any]) -> dict[str, Any]:
+    """linux.seccomp, as JSON has it; the rest is checked with config.json."""
+    try:
+        return dict(json.loads(json.dumps(given, default=_plain)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"seccomp: write what linux.seccomp of config.json has: {error}") from None
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a value of JSON")
+
+
 def _device(path: str, user: tuple[int, int]) -> dict[str, Any]:
     """linux.devices (config-linux.md#devices): the host's node, which belongs to the user of the sandbox."""
     try:
@@ -94,8 +110,10 @@ def _device(path: str, user: tuple[int, int]) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f'devices: "{path}": {error.strerror}') from None
     kind = "c" if stat.S_ISCHR(found.st_mode) else "b"
-    if not os.path.isabs(path) or not (kind == "c" or stat.S_ISBLK(found.st_mode)):
-        raise UsageError(f'devices: "{path}" is not the absolute path of a device node')
+    # Elsewhere it would be on a filesystem whose device nodes cannot be opened.
+    below = os.path.normpath(path) == path and path.startswith("/dev/")
+    if not below or not (kind == "c" or stat.S_ISBLK(found.st_mode)):
+        raise UsageError(f'devices: "{path}" is not the path of a device node below /dev')
     return {"path": path, "type": kind, "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
             "fileMode": 0o600, "uid": user[0], "gid": user[1]}
 

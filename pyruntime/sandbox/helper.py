@@ -7,7 +7,6 @@ for each call, and ends with this program. All sandboxes of the program are in t
 
 from __future__ import annotations
 
-import atexit
 import os
 import pickle
 import socket
@@ -32,7 +31,7 @@ _helpers: list[Helper] = []   # the one of this process, if it has been started
 class Helper:
     """The helper process, which is root of a user namespace.
 
-    ``namespace``  a path of the user namespace
+    ``namespace``  a path of the user namespace, which outlives the process
     ``ranges``     whether it has the user's subordinate IDs (subuid(5)), not only the user, who is root there
     """
 
@@ -42,12 +41,17 @@ class Helper:
         with theirs:
             self._process = subprocess.Popen(own_program("sandbox/__main__.py"), stdin=theirs.fileno(),
                                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
-        self.namespace = f"/proc/{self._process.pid}/ns/user"
-        told = self._control.recv(1 << 16)
-        if not told:
+        self._held = -1
+        try:
+            told = self._control.recv(1 << 16)
+            if not told:
+                raise HostError(f"the helper of sandboxes without root ended with status {self._process.wait()}")
+            self._maps: tuple[list[tuple[int, int, int]], ...] = _result(told)
+            self._held = os.open(f"/proc/{self._process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
             self.close()
-            raise HostError(f"the helper of sandboxes without root ended with status {self._process.wait()}")
-        self._maps: tuple[list[tuple[int, int, int]], ...] = _result(told)
+            raise
+        self.namespace = f"/proc/{os.getpid()}/fd/{self._held}"
         self.ranges = all(len(lines) > 1 for lines in self._maps)
 
     def maps(self, uid: int, gid: int) -> bool:
@@ -83,21 +87,36 @@ class Helper:
 
     def close(self) -> None:
         """End the process."""
-        self._control.close()
+        self._forget()
         self._process.wait()
 
     def forget(self) -> None:
         """In a child of this process (fork): the helper is not its own."""
-        self._control.close()
+        self._forget()
         self._process.returncode = 0   # nothing to wait for
+
+    def _forget(self) -> None:
+        self._control.close()
+        held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
 
 
 def helper() -> Helper:
     """The helper of this program, which is started if there is none. Raises HostError."""
     with _lock:
         if not (_helpers and _helpers[0].alive):
+            for ended in _helpers:
+                ended.close()
             _helpers[:] = [Helper()]
         return _helpers[0]
+
+
+def end_helper() -> None:
+    """End the helper, after the last sandbox."""
+    for one in _helpers:
+        one.close()
+    _helpers.clear()
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
@@ -141,12 +160,6 @@ def _after_fork() -> None:
         one.forget()
     _helpers.clear()
     _lock.release()
-
-
-@atexit.register
-def _at_exit() -> None:
-    for one in _helpers:
-        one.close()
 
 
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)

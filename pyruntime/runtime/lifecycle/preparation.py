@@ -50,6 +50,9 @@ class Preparation:
         self._cache = os.path.join(root, ".seccomp")
         plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK),
                          waits=False)
+        if "seccomp" in plan.slots:
+            raise UsageError(f"{self.config.document}: linux.seccomp: containers whose filter asks an agent"
+                             " (SCMP_ACT_NOTIFY) are not prepared: use another action")
         for problem in (*self.config.forgiven, *warnings(self.config)):
             request.warn(f"{self.config.document}: {problem}")
         for warning in plan.warnings:

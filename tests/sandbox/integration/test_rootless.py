@@ -149,7 +149,8 @@ def test_no_user_namespaces(home: Path) -> None:
     """The remedy is told, and the next attempt is another one."""
     found = user(home, """
 import subprocess
-code = "import sys; from pyruntime import Sandbox, errors\\ntry: Sandbox.host()\\nexcept errors.HostError as e: print(e)"
+code = ("from pyruntime import Sandbox, errors\\ntry: Sandbox.host()\\n"
+        "except errors.HostError as error: print(error)")
 # In a user namespace whose limit of user namespaces is 0.
 done = subprocess.run(["unshare", "--user", "--map-user=" + str(os.getuid()), "--keep-caps", "sh", "-c",
                        "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all --ambient-caps=-all"
@@ -170,7 +171,8 @@ with Sandbox({str(home / 'rootfs')!r}, writable=True, user=0) as box:
     found["diff"] = [list(change) for change in box.diff()]
     with box.fork() as other, other.fork() as third:
         other.write("/work/mine", "other")
-        done = third.run(["sh", "-c", "cat /etc/passwd /new/file /work/mine /tmp/temporary; ls /home /bin/ls"], text=True)
+        done = third.run(["sh", "-c", "cat /etc/passwd /new/file /work/mine /tmp/temporary; ls /home /bin/ls"],
+                         text=True)
         found["fork"], found["same"] = done.stdout, third.diff() == box.diff()
     found["id"] = box.commit("made", store=images)
 with Sandbox("made", store=images, cwd="/") as box:
@@ -188,7 +190,8 @@ found["kept"] = images.find("made").id
 
 def test_templates(home: Path) -> None:
     found = user(home, f"""
-with Template({str(home / 'rootfs')!r}, files={{"/work/data": "content"}}, setup=[["sh", "-c", "echo set >/etc/up"]]) as it:
+with Template({str(home / 'rootfs')!r}, files={{"/work/data": "content"}},
+              setup=[["sh", "-c", "echo set >/etc/up"]]) as it:
     with Pool(it, 2) as pool:
         found["runs"] = [pool.run(["sh", "-c", "cat data /etc/up; rm data"], text=True).stdout for _ in range(4)]
     with it.sandbox() as box, box.fork() as other:
@@ -228,7 +231,8 @@ with Sandbox("it", store=images, mounts=[HostMount({str(home / 'private')!r}, "/
     found["out"] = done.stdout
     found["host"] = os.stat(f"/proc/{{box._container.entrance.pid}}").st_uid
     box.write("/work/made/file", "content", mode=0o600)
-    found["files"] = box.run(["sh", "-c", "stat -c %u /work/made /work/made/file; cat /work/made/file"], text=True).stdout
+    found["files"] = box.run(["sh", "-c", "stat -c %u /work/made /work/made/file; cat /work/made/file"],
+                             text=True).stdout
     found["read"] = box.read("/work/file").decode()
     found["timeout"] = box.run(["sh", "-c", "(setsid sleep 300 &); trap '' TERM; sleep 301"], timeout=0.3).reason
     found["left"] = "sleep 30" in box.run(["ps"], text=True).stdout

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -283,6 +284,29 @@ with Sandbox.host() as box:
 """
 
 
+INTERPRETER = """
+from pyruntime import Sandbox
+from pyruntime.sandbox import interpreter
+def fails(*streams):
+    raise OSError(24, "Too many open files")
+with Sandbox.host() as box:
+    streams, interpreter.ProgramStreams = interpreter.ProgramStreams, fails
+    try:
+        box.python("print(1)")
+    except OSError as error:
+        print(error.strerror)
+    interpreter.ProgramStreams = streams
+    print(box.python("print(2)", text=True).stdout, box.run(["true"]).reason)
+"""
+
+
+def test_an_interpreter_that_cannot_be_started_does_not_keep_others_waiting() -> None:
+    script = f"umount -l /sys/fs/cgroup && exec {sys.executable} -c \"$0\""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, INTERPRETER], capture_output=True, text=True,
+                          check=False, timeout=PATIENCE, cwd=TOP)
+    assert done.stdout.split() == ["Too", "many", "open", "files", "2", "exited"], done.stderr
+
+
 def test_without_cgroups() -> None:
     script = f"umount -l /sys/fs/cgroup && exec {sys.executable} -c \"$0\""
     done = subprocess.run(["unshare", "-m", "sh", "-c", script, WITHOUT_CGROUPS], capture_output=True, text=True,
@@ -543,13 +567,15 @@ def test_long_times(box: Sandbox) -> None:
         assert process.wait() == 0
 
 
-def test_devices_of_the_host(rootfs: Path) -> None:
+def test_devices_of_the_host(rootfs: Path, tmp_path: Path) -> None:
     with Sandbox(rootfs, devices=["/dev/loop-control"], user=(1234, 55)) as box:
         assert sh(box, "stat -c '%u:%g %a' /dev/loop-control; exec 3<>/dev/loop-control; echo open") == \
             "1234:55 600\nopen\n"
         assert sh(box, "ls /dev").split().count("loop-control") == 1
-    for path, problem in (("/dev/none", "No such file"), ("/etc/passwd", "not the absolute path of a device"),
-                          ("dev/null", "No such file")):
+    os.mknod(tmp_path / "null", 0o20666, os.makedev(1, 3))
+    for path, problem in (("/dev/none", "No such file"), ("/etc/passwd", "not the path of a device"),
+                          ("dev/null", "No such file"), ("/dev/../dev/null", "not the path of a device"),
+                          (str(tmp_path / "null"), "not the path of a device node below /dev")):
         with pytest.raises(UsageError, match=f'devices: "{path}".*{problem}'):
             Sandbox(rootfs, devices=[path])
 
@@ -560,6 +586,15 @@ def test_another_seccomp_filter(rootfs: Path) -> None:
     with Sandbox(rootfs, seccomp=refused) as box:
         assert "No space left" in str(box.run(["mkdir", "/work/x"], text=True).stderr)
         assert sh(box, "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
+    with Sandbox(rootfs, seccomp=MappingProxyType(refused)) as box:
+        assert "No space left" in str(box.run(["mkdir", "/work/x"], text=True).stderr)
+    for wrong in ({"defaultAction": {1, 2}}, {"syscalls": [object()]}):
+        with pytest.raises(UsageError, match=r"seccomp: write what linux\.seccomp of config\.json has"):
+            Sandbox(rootfs, seccomp=wrong)
+    asks = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent.sock",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}
+    with pytest.raises(UsageError, match="SCMP_ACT_NOTIFY.*use another action"):
+        Sandbox(rootfs, seccomp=asks)
     with pytest.raises(ConfigError, match=r"linux\.seccomp\.defaultAction"):
         Sandbox(rootfs, seccomp={"defaultAction": "SCMP_ACT_NOSUCH"})
 
