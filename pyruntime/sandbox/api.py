@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
     from pyruntime.sandbox.pipes import Stream
-    from pyruntime.sandbox.sources import Prepared
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "PrunedSandboxes",
            "Sandbox", "Usage", "prune"]
@@ -68,7 +67,8 @@ class Sandbox:
     ``user``    uid, or uid and gid, of everything in the sandbox. Without root these are IDs of the sandbox's user
                 namespace; without subordinate IDs (subuid(5)), it is always this program's user, who is root there
     ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
-    ``network``  a network of `pocker network create`, or "default" for pocker's default one; None: no network
+    ``network``  a network of `pocker network create`, or "default" for pocker's default one; None: no network.
+                 Without root "default" is a way out by pasta or slirp4netns
     ``seccomp``  a filter (config-linux.md#seccomp) instead of the default one
     ``devices``  paths of the host's devices that programs may use, as "/dev/fuse"
     ``interpreter``  a Python, as "python3", that is started at once and waits for `python`; "": none
@@ -136,11 +136,6 @@ class Sandbox:
     def at_end(self, call: Callable[[], None]) -> None:
         """Call this when the sandbox has been closed and nothing of it is left."""
         self._at_end.callback(call)
-
-    @property
-    def prepared(self) -> Prepared:
-        """The root filesystem."""
-        return self._container.prepared
 
     @classmethod
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),

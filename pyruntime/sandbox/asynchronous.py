@@ -156,7 +156,7 @@ class AsyncPool:
 
     async def python(self, code: str, **options: Any) -> Done:
         """As Pool.python, with the options of `AsyncSandbox.python`; a cancelled task kills the run."""
-        box = AsyncSandbox.of(self.pool.sandbox)
+        box = self.sandbox()
         await box.make()
         try:
             return await box.python(code, **options)

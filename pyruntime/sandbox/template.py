@@ -76,7 +76,7 @@ class Template:
                         box.write(path, data)
                     for command in setup:
                         box.run(command, timeout=setup_timeout, check=True)
-                    self._source = _Layered(box.prepared, namespace)
+                    self._source = _Layered(box._container.prepared, namespace)
             self._held = undo.pop_all()
 
     def sandbox(self, **options: Any) -> Sandbox:

@@ -182,6 +182,8 @@ def test_a_wait_for_a_pool_can_be_cancelled(rootfs: Path) -> None:
                 async with pool.sandbox() as box:
                     with pytest.raises(asyncio.TimeoutError):
                         await asyncio.wait_for(pool.run(["true"]), 0.2)
+                    with pytest.raises(asyncio.TimeoutError):
+                        await asyncio.wait_for(pool.python("print(1)"), 0.2)
                     assert (await box.run(["true"])).returncode == 0
                 assert (await pool.run(["true"])).returncode == 0
 
