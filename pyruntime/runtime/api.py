@@ -283,6 +283,14 @@ class Runtime:
 
         return statistics(self.root, container_id, parent=True)
 
+    def hidden_cgroup(self, container_id: str) -> str:
+        """A cgroup that `create` has made and this process cannot see, because the hierarchy is not mounted in its
+        mount namespace: `delete` would take it for removed. "" if there is none. Raises NoSuchContainer."""
+        from pyruntime.runtime.cgroups.tree import visible  # lazy: as in run
+
+        made = StateDirectory(self.root, container_id).read().cgroup_made
+        return next((path for path in made if not visible(path)), "")
+
     def subgroup(self, container_id: str, name: str) -> Subgroup:
         """A sub-cgroup of the container's cgroup, for ``exec(cgroup=subgroup.where)``; `Subgroup.create` makes it.
         Raises NoSuchContainer."""

@@ -14,7 +14,6 @@ from itertools import count
 
 from pyruntime.errors import NoSuchContainer, PyruntimeError, words
 from pyruntime.runtime.api import Runtime
-from pyruntime.runtime.lifecycle.store import StateDirectory
 from pyruntime.system import processes
 from pyruntime.system.directories import private
 
@@ -119,14 +118,12 @@ def _names() -> list[tuple[str, int, int]]:
 
 
 def _unseen(name: str) -> str:
-    """A cgroup of a sandbox, if its hierarchy is not mounted here (a mount namespace): it cannot be removed, and nobody
-    would know of it any more. Raises PyruntimeError for a damaged record."""
+    """A cgroup of a sandbox that cannot be removed here, and of which nobody would know any more. Raises PyruntimeError
+    for a damaged record."""
     try:
-        made = StateDirectory(runtime().root, name).read().cgroup_made
+        return runtime().hidden_cgroup(name)
     except NoSuchContainer:
         return ""   # nothing is written down
-    return next((path for path in made
-                 if not os.path.exists(f"{os.path.dirname(path)}/cgroup.procs")), "")
 
 
 def prune() -> PrunedSandboxes:
