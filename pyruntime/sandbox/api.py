@@ -101,6 +101,7 @@ class Sandbox:
         self._runs = 0
         self._number = 0
         self._closed = self._gone = False
+        self._writing = Lock()   # a new directory has one maker, also among the processes of the helper
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         self._waiting: Interpreter | None = None
         if _pruned.acquire(blocking=False):
@@ -266,7 +267,8 @@ class Sandbox:
         """Create or replace a file that belongs to the sandbox's user; missing directories are created. Raises
         SandboxFileError: a symbolic link in the path, no space left."""
         uid, gid = self._container.user
-        self._on_files(partial(files.write, mode=mode, uid=uid, gid=gid), path, text_of(data))
+        with self._writing:
+            self._on_files(partial(files.write, mode=mode, uid=uid, gid=gid), path, text_of(data))
 
     def _on_files(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of `files` where the sandbox's users are known."""

@@ -66,24 +66,25 @@ class Helper:
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], fds: Sequence[int], base: int) -> tuple[Any, int]:
         """See private_mounts.call. The function is one of a module, and the arguments can be pickled."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        with ours:
-            with theirs:
-                socket.send_fds(self._control, [ASK], [theirs.fileno()])
-            passed = [*fds, *([base] if base >= 0 else [])]
-            socket.send_fds(ours, [ASK], passed)
-            ours.sendall(pickle.dumps((function, args, base >= 0)))
-            ours.shutdown(socket.SHUT_WR)
-            first, found = receive(ours)
-            if not first:
-                raise PyruntimeError(f"the helper of sandboxes ended in {function.__name__}")
-            namespace = found[0] if found else -1
-            try:
-                return _result(received(ours)), namespace
-            except BaseException:
-                if namespace >= 0:
-                    os.close(namespace)
-                raise
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            with ours:
+                with theirs:
+                    socket.send_fds(self._control, [ASK], [theirs.fileno()])
+                socket.send_fds(ours, [ASK], [*fds, *([base] if base >= 0 else [])])
+                ours.sendall(pickle.dumps((function, args, base >= 0)))
+                ours.shutdown(socket.SHUT_WR)
+                _, found = receive(ours)
+                answer = received(ours)
+        except OSError as error:
+            raise PyruntimeError(f"the helper of sandboxes without root cannot be asked: {error.strerror}") from None
+        if not found:
+            raise PyruntimeError("the helper of sandboxes without root was killed")
+        try:
+            return _result(answer), found[0]
+        except BaseException:
+            os.close(found[0])
+            raise
 
     def close(self) -> None:
         """End the process."""

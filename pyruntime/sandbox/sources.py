@@ -99,7 +99,7 @@ class Directory(RootSource):
         """An overlay, with the directory below."""
         if not os.path.isdir(self.path):
             raise UsageError(f'"{self.path}" is not a directory: name a root filesystem, a bundle, or an image')
-        return overlay([os.path.abspath(self.path)], scratch)
+        return overlay([self.path], scratch)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ class ImageSource(RootSource):
             try:
                 image = self.store.find(self.name)
             except NoSuchImage:
-                self.store.pull(self.name, progress=self.progress)
+                # Without root, only the helper can extract layers: their files have several owners.
+                self.store.pull(self.name, extract=os.geteuid() == 0, progress=self.progress)
                 image = self.store.find(self.name)
             config = image.config.config
             stored = StoredImage(self.store.store.root, image.id, image.layers(), config.get("Env") or [],
@@ -197,7 +198,8 @@ def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: 
     """A text with a slash in front or a PathLike is a directory or a bundle; any other text is an image reference."""
     text = os.fspath(what)
     if not isinstance(what, str) or text.startswith(("/", "./", "../")):
-        return BundleSource(text) if os.path.exists(f"{text}/config.json") else Directory(text)
+        path = os.path.abspath(text)   # the helper process has another working directory
+        return BundleSource(path) if os.path.exists(f"{path}/config.json") else Directory(path)
     return ImageSource(text, store or ImageStore(), progress)
 
 

@@ -21,7 +21,7 @@ from tests.commands import COMMAND
 from tests.containers import PATIENCE
 from tests.runtime.integration.test_rootless import REACHABLE, USER
 
-BEGIN = "import json, os, sys\nfrom pyruntime import *\nfrom pyruntime import errors\nfound = {}\n"
+BEGIN = "import json, os, sys, threading\nfrom pyruntime import *\nfrom pyruntime import errors\nfound = {}\n"
 
 
 @pytest.fixture
@@ -78,8 +78,25 @@ with Sandbox.host() as box:
         found["terminal"] = first + process.stdout.read()
     found["stream"] = [text for _, text in box.stream(["echo", "x"], text=True)]
     found["unenforced"] = box.unenforced
+    threads = [threading.Thread(target=box.write, args=(f"/work/new/{n}", "x")) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found["written"] = box.run(["ls", "new"], text=True).stdout.split()
+    os.mkdir("sub")
+    os.chdir("sub")
+with Sandbox("../rootfs") as box:
+    found["relative"] = box.run(["sh", "-c", "echo *"], cwd="/", text=True).stdout.split()[0]
+from pyruntime.sandbox.helper import helper
+helper()._process.kill()
+helper()._process.wait()
+with Sandbox.host() as box:
+    found["again"] = box.run(["echo", "again"], text=True).stdout
 """)
     assert found["id"].split() == ["0", "/work", "lo", "CapEff:", "0" * 16, "Seccomp:", "2"]
+    assert found["written"] == list("01234567")
+    assert (found["relative"], found["again"]) == ("bin", "again\n")
     assert found["writes"].count("ok") == 3 and found["writes"].count("Read-only") >= 1
     assert found["host"] and (found["job"], found["read"]) == ("x\n\n", "x\n")
     assert (found["timeout"], found["left"]) == ("timeout", False)
