@@ -17,8 +17,10 @@ import pytest
 
 from bundles.build import busybox_rootfs
 from bundles.images import Layout
+from pyruntime import ImageStore
 from tests.commands import COMMAND
 from tests.containers import PATIENCE
+from tests.images.integration.registries import serve
 from tests.runtime.integration.test_rootless import REACHABLE, USER
 
 BEGIN = "import json, os, sys, threading\nfrom pyruntime import *\nfrom pyruntime import errors\nfound = {}\n"
@@ -146,6 +148,23 @@ except errors.PyruntimeError as error:
 """)
     assert found["runs"] == [["/etc", "from the image", "x0"]] * 2
     assert found["verify"] == "" and "localhost:1" in found["missing"]
+
+
+def test_a_pull(home: Path, tmp_path: Path) -> None:
+    """The files of other users in the image are there: the helper extracts the layers."""
+    (home / "rootfs/theirs").write_text("theirs")
+    subprocess.run(["chown", "-R", "0:0", home / "rootfs"], check=True)
+    os.chown(home / "rootfs/theirs", 1000, 50)
+    layout = Layout(tmp_path / "layout")
+    layout.image("it", [layout.layer(home / "rootfs")], Cmd=["sh"])
+    (tmp_path / "registry").mkdir()
+    with serve(tmp_path / "registry") as registry:
+        ImageStore(tmp_path / "store").copy(f"oci:{layout.path}:it", f"docker://{registry.host}/it:1")
+        found = user(home, f"""
+with Sandbox("{registry.host}/it:1", store=ImageStore({str(home / 'run/store')!r})) as box:
+    found["out"] = box.run(["sh", "-c", "stat -c '%u %g' /theirs /bin"], text=True).stdout
+""", SUBORDINATE)
+    assert found == {"out": "1000 50\n0 0\n"}
 
 
 def test_what_needs_root_is_told(home: Path) -> None:
