@@ -92,6 +92,8 @@ class Run:
         except OSError as error:
             raise _failed(error) from None
         code = os.waitstatus_to_exitcode(status)
+        if reason in (result.TIMEOUT, result.CANCELLED) and code != -SIGKILL:
+            reason = ""   # it has ended by itself before it was killed
         if not reason:
             reason = (result.CANCELLED if self._closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)

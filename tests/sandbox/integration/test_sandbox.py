@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandb
 from pyruntime.errors import ConfigError, RunFailed, SandboxFileError, StateError, StepError, UsageError
 from pyruntime.runtime.cgroups.host import discover
 from pyruntime.sandbox.leftovers import PLACE, prune
+from pyruntime.sandbox.pipes import KeptOutput, Pump
 from pyruntime.sandbox.sources import Directory, Prepared
 from tests.commands import COMMAND
 from tests.conftest import TOP
@@ -253,7 +255,18 @@ def test_a_child_does_not_keep_the_files(rootfs: Path) -> None:
 def test_limits_of_time_and_files(rootfs: Path) -> None:
     with Sandbox(rootfs, limits=Limits(wall=0.3, files=20)) as box:
         assert box.run(["sleep", "300"]).timed_out
-        assert sh(box, "ulimit -n") == "20\n"
+        assert sh(box, "ulimit -n", timeout=60) == "20\n"
+
+
+def test_what_ended_before_it_was_killed_has_not_timed_out(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host, this program sees the deadline before it sees the end."""
+    def late(pump: Pump, kept: KeptOutput, pidfd: int, deadline: float, **_: object) -> str:
+        select.select([pidfd], [], [])
+        return "timeout"
+
+    monkeypatch.setattr("pyruntime.sandbox.run.follow", late)
+    done = box.run(["sh", "-c", "echo out; exit 3"])
+    assert (done.reason, done.returncode, done.stdout) == ("exited", 3, b"out\n")
 
 
 def test_an_error_of_the_source_leaves_nothing(tmp_path: Path) -> None:
