@@ -23,6 +23,7 @@ def main() -> None:
     """Serve until the program ends, or does not want us any more."""
     control = socket.socket(fileno=os.dup(0))
     os.dup2(1, 0)   # /dev/null: what is opened later gets no number of a standard stream
+    os.chdir("/")   # not to keep the program's directory busy
     try:
         settle()
         rootless.enter()
