@@ -2,7 +2,8 @@
 
 Each time is that of a call in this process, from before the call until its result is there and nothing is left.
 bubblewrap has neither cgroups nor a filter, and is the floor. Rounds are interleaved and their order rotates.
-For docker-py, ``DOCKER_PYTHON`` names an interpreter that has it, and ``DOCKER_HOST`` the daemon.
+For docker-py, ``DOCKER_PYTHON`` names an interpreter that has it, and ``DOCKER_HOST`` the daemon; without that, one is
+started, if dockerd is installed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bundles.build import busybox_rootfs
@@ -34,6 +36,37 @@ def _command(*words: str) -> None:
 def _new(root: Path | None, *argv: str) -> None:
     with Sandbox(root) if root else Sandbox.host() as box:
         box.run(argv, check=True)
+
+
+@contextmanager
+def _daemon(place: Path) -> Iterator[None]:
+    """A Docker daemon of its own, with its files and mounts in ``place``, unless DOCKER_HOST names one or docker-py is
+    not there."""
+    if "DOCKER_HOST" in os.environ or not os.environ.get("DOCKER_PYTHON") or not shutil.which("dockerd"):
+        yield
+        return
+    group = f"/pyruntime-bench-{os.getpid()}"
+    place.mkdir()
+    address = f"unix://{place}/socket"
+    with open(place / "log", "wb") as log:
+        daemon = subprocess.Popen(
+            ["unshare", "--mount", "dockerd", "--host", address, "--data-root", place / "data", "--exec-root",
+             place / "run", "--pidfile", place / "pid", "--cgroup-parent", group, "--bridge=none", "--iptables=false",
+             "--ip6tables=false", "--ip-masq=false"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    os.environ["DOCKER_HOST"] = address
+    try:
+        end = time.monotonic() + 60
+        while not (place / "socket").is_socket():
+            if daemon.poll() is not None or time.monotonic() > end:
+                raise OSError(f"dockerd does not start: {(place / 'log').read_text()[-500:]}")
+            time.sleep(0.1)
+        yield
+    finally:
+        del os.environ["DOCKER_HOST"]
+        daemon.terminate()
+        daemon.wait()
+        for path in Path("/sys/fs/cgroup").glob(f"*{group}"):
+            path.rmdir()
 
 
 def _docker(rootfs: Path) -> Callable[[str], None] | None:
@@ -61,7 +94,7 @@ def _docker(rootfs: Path) -> Callable[[str], None] | None:
 def measure(rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each case, in the order of the rounds."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as place, Sandbox.host() as living, \
-            Pool(Template(interpreter="python3"), 2) as pool:
+            Pool(Template(interpreter="python3"), 2) as pool, _daemon(Path(place, "docker")):
         rootfs = Path(place, "rootfs")
         busybox_rootfs(rootfs)
         cases: dict[str, Callable[[], object]] = {

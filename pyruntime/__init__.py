@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
-    from pyruntime.sandbox.api import Done, HostMount, Limits, Sandbox, run_sandboxed
+    from pyruntime.sandbox.api import Done, HostMount, Limits, Sandbox
     from pyruntime.sandbox.asynchronous import AsyncPool, AsyncSandbox
+    from pyruntime.sandbox.one_shot import run_sandboxed
     from pyruntime.sandbox.pool import Pool
     from pyruntime.sandbox.template import Template
 
@@ -31,7 +32,7 @@ def __getattr__(name: str) -> object:
         from pyruntime.runtime import api
 
         return getattr(api, name)
-    if name in ("Done", "Limits", "HostMount", "Sandbox", "run_sandboxed"):
+    if name in ("Done", "Limits", "HostMount", "Sandbox"):
         from pyruntime.sandbox import api as sandbox  # lazy: as above
 
         return getattr(sandbox, name)
@@ -47,6 +48,10 @@ def __getattr__(name: str) -> object:
         from pyruntime.sandbox.pool import Pool  # lazy: as above
 
         return Pool
+    if name == "run_sandboxed":
+        from pyruntime.sandbox.one_shot import run_sandboxed  # lazy: as above
+
+        return run_sandboxed
     if name == "Engine":
         from pyruntime.pocker.api import Engine  # lazy: as above
 

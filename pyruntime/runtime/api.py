@@ -107,13 +107,14 @@ class Runtime:
             parent=parent, pivot=pivot, new_keyring=new_keyring))
         return self.state(container_id)
 
-    def prepare(self, bundle: str | os.PathLike[str]) -> Preparation:
-        """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json has
-        ID_MARK, each has its ID. The front does not know these containers: the
-        commands take an interpreter for them. Raises ConfigError, HostError, UsageError."""
+    def prepare(self, bundle: str | os.PathLike[str], *, mounts: str = "") -> Preparation:
+        """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json, or
+        ``mounts``, has ID_MARK, each has its ID. ``mounts``: a path of the mount namespace of which theirs are copies,
+        instead of this process's. The front does not know these containers: the commands take an interpreter for them.
+        Raises ConfigError, HostError, UsageError."""
         from pyruntime.runtime.lifecycle.preparation import Preparation  # lazy: as in run
 
-        return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True))
+        return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True, mounts=mounts))
 
     def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = ()) -> Entrance:
         """Create a container of `prepare`, and start it at once; returns the way into it. Raises what `create` and
@@ -281,6 +282,14 @@ class Runtime:
         from pyruntime.runtime.lifecycle.events import statistics  # lazy: as in run
 
         return statistics(self.root, container_id, parent=True)
+
+    def hidden_cgroup(self, container_id: str) -> str:
+        """A cgroup that `create` has made and this process cannot see, because the hierarchy is not mounted in its
+        mount namespace: `delete` would take it for removed. "" if there is none. Raises NoSuchContainer."""
+        from pyruntime.runtime.cgroups.tree import visible  # lazy: as in run
+
+        made = StateDirectory(self.root, container_id).read().cgroup_made
+        return next((path for path in made if not visible(path)), "")
 
     def subgroup(self, container_id: str, name: str) -> Subgroup:
         """A sub-cgroup of the container's cgroup, for ``exec(cgroup=subgroup.where)``; `Subgroup.create` makes it.

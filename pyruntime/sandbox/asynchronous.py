@@ -18,7 +18,8 @@ from functools import partial
 from threading import Event, Thread
 
 from pyruntime.errors import StateError
-from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox, finished
+from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox
+from pyruntime.sandbox.commands import finished
 from pyruntime.sandbox.limits import size
 from pyruntime.sandbox.pipes import CHUNK, KeptOutput
 from pyruntime.sandbox.pool import Pool
@@ -155,7 +156,7 @@ class AsyncPool:
 
     async def python(self, code: str, **options: Any) -> Done:
         """As Pool.python, with the options of `AsyncSandbox.python`; a cancelled task kills the run."""
-        box = AsyncSandbox.of(self.pool.sandbox)
+        box = self.sandbox()
         await box.make()
         try:
             return await box.python(code, **options)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
 import stat
+from collections.abc import Mapping
 from threading import Lock
 
 from pyruntime.errors import UsageError
@@ -17,7 +19,7 @@ from pyruntime.system.json import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from pyruntime.runtime.api import Runtime
@@ -40,10 +42,11 @@ _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sand
 def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
                   user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
                   seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), without: Sequence[str] = (),
-                  owner: tuple[int, int] | None = None) -> dict[str, Any]:
+                  user_namespace: str = "", drop_groups: bool = True) -> dict[str, Any]:
     """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``:
-    the filter; None: the default one. ``devices``: paths of the host. ``without``: limits to leave out. ``owner``:
-    the user and the group that are root in its user namespace; None: it has none. Raises UsageError."""
+    the filter; None: the default one. ``devices``: paths of the host. ``without``: limits to leave out.
+    ``user_namespace``: the path of the one that it joins; "": none. ``drop_groups``: whether this program's
+    supplementary groups can be given up there. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -62,15 +65,13 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     document["hostname"] = "sandbox"
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
     # In a user namespace, what is mounted below a directory cannot be left out (mount_namespaces(7)).
-    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable, recursive=bool(owner))
+    document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable, recursive=bool(user_namespace))
                            for mount in (*prepared.mounts, *mounts)]
-    document["mounts"] += [
-        _tmpfs(target, mode, limits.bytes_of_disk()) if owner else
-        _bind(prepared.work if target == "/work" and prepared.work else f"{scratch}/{name}", target, writable=True)
-        for name, target, mode in WRITABLE]
+    document["mounts"] += [_bind(prepared.work if target == "/work" else f"{scratch}/{name}", target, writable=True)
+                           for name, target, _ in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
-    linux["seccomp"] = profile(()) if seccomp is None else dict(seccomp)
+    linux["seccomp"] = profile(()) if seccomp is None else _filter(seccomp)
     linux["devices"] = [_device(path, user) for path in devices]
     linux["resources"]["devices"] = [*linux["resources"]["devices"], *map(_allowed, linux["devices"])]
     linux["resources"] |= limits.resources(swap=swap, without=without) if cgroup else {}
@@ -78,14 +79,28 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
         linux["cgroupsPath"] = cgroup
     else:
         del linux["resources"]
-    if owner:
-        linux["namespaces"].append({"type": "user"})
-        for name, host in zip(("uidMappings", "gidMappings"), owner, strict=True):
-            linux[name] = [{"containerID": 0, "hostID": host, "size": 1}]
+    if user_namespace:
+        linux["namespaces"].append({"type": "user", "path": user_namespace})
+        if drop_groups:   # an empty list would keep them (compiler/sections/user.py)
+            document["process"]["user"]["additionalGids"] = [user[1]]
         for mount in document["mounts"]:
-            if mount["type"] == "devpts":   # its group has no number in the user namespace
+            if mount["type"] == "devpts":   # its group may have no number in the user namespace
                 mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
     return document
+
+
+def _filter(given: Mapping[str, Any]) -> dict[str, Any]:
+    """linux.seccomp, as JSON has it; the rest is checked with config.json."""
+    try:
+        return dict(json.loads(json.dumps(given, default=_plain)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"seccomp: write what linux.seccomp of config.json has: {error}") from None
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a value of JSON")
 
 
 def _device(path: str, user: tuple[int, int]) -> dict[str, Any]:
@@ -95,8 +110,10 @@ def _device(path: str, user: tuple[int, int]) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f'devices: "{path}": {error.strerror}') from None
     kind = "c" if stat.S_ISCHR(found.st_mode) else "b"
-    if not os.path.isabs(path) or not (kind == "c" or stat.S_ISBLK(found.st_mode)):
-        raise UsageError(f'devices: "{path}" is not the absolute path of a device node')
+    # Elsewhere it would be on a filesystem whose device nodes cannot be opened.
+    below = os.path.normpath(path) == path and path.startswith("/dev/")
+    if not below or not (kind == "c" or stat.S_ISBLK(found.st_mode)):
+        raise UsageError(f'devices: "{path}" is not the path of a device node below /dev')
     return {"path": path, "type": kind, "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
             "fileMode": 0o600, "uid": user[0], "gid": user[1]}
 
@@ -105,20 +122,15 @@ def _allowed(device: Mapping[str, Any]) -> dict[str, Any]:
     return {"allow": True, "access": "rw", **{key: device[key] for key in ("type", "major", "minor")}}
 
 
-def _tmpfs(target: str, mode: int, size: int) -> dict[str, Any]:
-    return {"destination": target, "type": "tmpfs", "source": "tmpfs",
-            "options": ["nosuid", "nodev", f"mode={mode:o}", f"size={size}", f"nr_inodes={max(size >> 12, 1024)}"]}
-
-
-def preparation(engine: Runtime, document: dict[str, Any], scratch: str) -> Preparation:
+def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, mounts: str = "") -> Preparation:
     """The compiled plan of a configuration, in which ID_MARK stands for the sandbox's name; those of the last few are
-    kept. ``scratch``: the directory for config.json. Raises what `Runtime.prepare` raises."""
-    key = marshal.dumps((document, engine.cgroup_manager))
+    kept. ``bundle``: the directory for config.json. ``mounts``: as in `Runtime.prepare`. Raises what that raises."""
+    key = marshal.dumps((document, engine.cgroup_manager, mounts))
     with _lock:
         found = _kept.pop(key, None)
         if found is None:
-            replace(f"{scratch}/config.json", encode(document).encode())
-            found = engine.prepare(scratch)
+            replace(f"{bundle}/config.json", encode(document).encode())
+            found = engine.prepare(bundle, mounts=mounts)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]
         _kept[key] = found   # the last used is the last to be dropped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from time import monotonic
 
 from pyruntime.sandbox.pipes import PIPE, ProgramStreams
@@ -39,15 +40,15 @@ class Interpreter:
     """An interpreter that waits for code. ``run`` is a new run of the sandbox, which is ended with it."""
 
     def __init__(self, run: Run, program: str, cwd: str) -> None:
-        """Raises StepError; then the run has ended."""
+        """Raises StepError, OSError; then the run has ended."""
         self._run = run
-        self._streams = ProgramStreams(PIPE, PIPE, PIPE)
-        try:
+        with ExitStack() as undo:
+            undo.callback(run.end)
+            self._streams = ProgramStreams(PIPE, PIPE, PIPE)
+            undo.callback(self._streams.close)
             run.start([program, "-c", _BOOT], None, cwd, self._streams.theirs)
             self._streams.started()
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
     @property
     def alive(self) -> bool:

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
-from pyruntime.errors import NoSuchContainer, PyruntimeError
+from pyruntime.errors import NoSuchContainer, PyruntimeError, words
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import processes
 from pyruntime.system.directories import private
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 PLACE = "/run/pyruntime-sandbox"
 _numbers = count(1)
+_settled: list[str] = []
 
 
 def place() -> str:
     """The directory of the sandboxes of this user. Raises PyruntimeError if another user may write there."""
+    if _settled:
+        return _settled[0]
     if os.geteuid() == 0:
         return PLACE
     runtime_directory = os.environ.get("XDG_RUNTIME_DIR")
@@ -29,14 +37,19 @@ def place() -> str:
         f"/tmp/pyruntime-sandbox-{os.geteuid()}", "remove it, or set XDG_RUNTIME_DIR")
 
 
+def settle() -> None:
+    """Keep the present place, for a process that is going to be root of a user namespace."""
+    _settled.append(place())
+
+
 def files_of(name: str) -> str:
-    """The directory of a sandbox's files, where they cannot be mounted (without root)."""
+    """The directory of what a sandbox has on the host (only without root)."""
     return f"{place()}/files/{name}"
 
 
 def empty() -> str:
     """A directory in which nothing is."""
-    path = f"{PLACE}/empty"
+    path = f"{place()}/empty"
     os.makedirs(path, 0o755, exist_ok=True)
     return path
 
@@ -68,6 +81,15 @@ class FoundSandbox:
     created: str
 
 
+@dataclass(frozen=True)
+class PrunedSandboxes:
+    """What `prune` has done: the names of the sandboxes that it ``removed``, and its ``problems``: why each of the
+    others could not be removed, by name."""
+
+    removed: Sequence[str]
+    problems: Mapping[str, str]
+
+
 def every() -> list[FoundSandbox]:
     """All sandboxes of this host, by name."""
     found = []
@@ -95,18 +117,32 @@ def _names() -> list[tuple[str, int, int]]:
     return found
 
 
-def prune() -> list[str]:
-    """Remove what ended programs have left; the names of these sandboxes. The first sandbox of each program does this.
-    Raises StateError if something cannot be removed."""
-    removed = []
+def _unseen(name: str) -> str:
+    """A cgroup of a sandbox that cannot be removed here, and of which nobody would know any more. Raises PyruntimeError
+    for a damaged record."""
+    try:
+        return runtime().hidden_cgroup(name)
+    except NoSuchContainer:
+        return ""   # nothing is written down
+
+
+def prune() -> PrunedSandboxes:
+    """Remove what ended programs have left. The first sandbox of each program does this."""
+    removed, problems = [], {}
     for name, pid, started in _names():
         if processes.alive(pid, started):
             continue
         try:
+            if unseen := _unseen(name):
+                problems[name] = f'its cgroup "{unseen}" cannot be seen here: remove it where cgroups are mounted'
+                continue
+            with suppress(FileNotFoundError):
+                shutil.rmtree(files_of(name))   # first: `_names` finds the sandbox as long as it has a state
             runtime().delete(name, force=True)
         except NoSuchContainer:
             continue   # another program was faster
-        if os.geteuid():
-            shutil.rmtree(files_of(name), ignore_errors=True)
+        except (PyruntimeError, OSError) as error:
+            problems[name] = words(error)
+            continue
         removed.append(name)
-    return removed
+    return PrunedSandboxes(removed, problems)

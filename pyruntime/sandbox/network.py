@@ -1,5 +1,8 @@
 """A sandbox in a network of `pocker network`: its address, its interface, its resolv.conf.
 
+Without root, pasta(1) or slirp4netns(1) connects the sandbox; it runs in the helper's user namespace, which the
+sandbox's network namespace belongs to.
+
 A killed program leaves an endpoint without an owner. The next command of pocker, or the next sandbox in a network,
 releases it (pyruntime.networks.attach.sweep).
 """
@@ -8,51 +11,85 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.networks import attach
+from pyruntime.errors import HostError, StateError
+from pyruntime.networks import attach, endpoints
 from pyruntime.networks import dns_process as names
 from pyruntime.networks.directories import open_site, root_directory, run_directory
 from pyruntime.networks.etc_files import resolv
+from pyruntime.sandbox.private_mounts import call
 from pyruntime.system.names import new_id
 from pyruntime.system.processes import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyruntime.networks.site import Site
 
 DEFAULT = "default"   # pocker's default network
 
 
 class SandboxNetwork:
-    """An address in a network, from the call of the constructor until `leave`; needs root."""
+    """An address in a network, from the call of the constructor until `leave`.
+
+    ``resolv_conf``  the text of /etc/resolv.conf
+    ``addresses``    the sandbox's IP addresses; without root none that others could use
+    """
 
     def __init__(self, box: str, network: str) -> None:
         """``network``: a name of `pocker network create`, or DEFAULT. Raises StateError if it does not exist,
         HostError."""
-        from pyruntime.runtime.cgroups import scope  # lazy: only where a name server begins
-
-        self._site = open_site(root_directory(), run_directory(), lambda pid: scope.move("pocker-names", pid))
+        self._directories = root_directory(), run_directory()
         self._id = new_id()
-        attach.sweep(self._site)
+        owner = os.getpid(), start_time(os.getpid())
         try:
-            self._reservation = attach.reserve(self._site, attach.EndpointConfig(
-                self._id, [box], [] if network == DEFAULT else [{"name": network}],
-                owner=(os.getpid(), start_time(os.getpid()))))
+            self.resolv_conf, self.addresses = self._do(_reserve, box, network, owner)
         except BaseException:
             self.leave()
             raise
 
-    @property
-    def resolv_conf(self) -> str:
-        """The text of /etc/resolv.conf."""
-        return resolv(self._reservation.endpoint)
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The sandbox's IP addresses."""
-        return tuple(entry[key] for entry in self._reservation.endpoint.joined for key in ("ip", "ip6") if entry[key])
-
     def enter(self, pid: int) -> None:
         """Give the network namespace of a process its interface, and wait for the name server. Raises HostError."""
-        attach.attach(self._reservation, pid)
-        # A query before the name server answers is refused, and resolvers do not repeat it.
-        names.answers(self._reservation.endpoint.joined[0]["gateway"])
+        self._do(_attach, pid)
 
     def leave(self) -> None:
         """Release everything; may be called twice. Raises PyruntimeError."""
-        attach.detach(self._site, self._id)
+        self._do(_detach)
+
+    def _do(self, function: Callable[..., Any], *args: Any) -> Any:
+        if os.geteuid() == 0:
+            return function(self._directories, self._id, *args)
+        return call(function, self._directories, self._id, *args)
+
+
+def _site(directories: tuple[str, str]) -> Site:
+    from pyruntime.runtime.cgroups import scope  # lazy: only where a name server begins
+
+    return open_site(*directories, lambda pid: scope.move("pocker-names", pid))
+
+
+def _reserve(directories: tuple[str, str], identifier: str, box: str, network: str, owner: tuple[int, int]
+             ) -> tuple[str, tuple[str, ...]]:
+    site = _site(directories)
+    attach.sweep(site)
+    endpoint = attach.reserve(site, attach.EndpointConfig(
+        identifier, [box], [] if network == DEFAULT else [{"name": network}], owner=owner)).endpoint
+    return resolv(endpoint), tuple(entry[key] for entry in endpoint.joined for key in ("ip", "ip6") if entry[key])
+
+
+def _attach(directories: tuple[str, str], identifier: str, pid: int) -> None:
+    site = _site(directories)
+    endpoint = endpoints.read(site, identifier)
+    if endpoint is None:
+        raise StateError("the sandbox's place in its network has been removed in the meantime")
+    attach.attach(attach.Reservation(site, endpoint), pid)
+    # A query before the name server answers is refused, and resolvers do not repeat it.
+    for entry in endpoint.joined[:1]:
+        if not names.answers(entry["gateway"]):
+            raise HostError(f'network "{entry["network"]}": its name server at {entry["gateway"]} does not answer: is'
+                            " port 53 taken, or does a firewall of the host drop packets?")
+
+
+def _detach(directories: tuple[str, str], identifier: str) -> None:
+    attach.detach(_site(directories), identifier)

@@ -1,4 +1,7 @@
-"""Mounts that only one thread sees, and what it starts: they are never on the host, and cannot be left behind there."""
+"""Mounts that only one sandbox sees: they are never on the host, and cannot be left behind there.
+
+For root they are made by a thread with a mount namespace of its own; without root, by the helper process.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,39 @@ from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 
-def private_place(path: str, size: int) -> int:
-    """A mount namespace in which ``path`` is an empty tmpfs of this size, in bytes; it exists while its descriptor is
-    open. Raises HostError."""
-    found: list[int] = []
+def call(function: Callable[..., Any], *args: Any, fds: Sequence[int] = (), base: int = -1) -> Any:
+    """The result of ``function(*fds, *args)``, a function of a module, called where it may mount and nobody else sees
+    that: in a copy of the mount namespace ``base``, or of this process's. Raises what the function raises, and
+    HostError."""
+    result, namespace = call_and_keep(function, *args, fds=fds, base=base)
+    os.close(namespace)
+    return result
 
-    def make() -> None:
-        bounded_files(path, size)
-        found.append(os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
 
-    in_private_mounts(make)
+def call_and_keep(function: Callable[..., Any], *args: Any, fds: Sequence[int] = (), base: int = -1
+                  ) -> tuple[Any, int]:
+    """As `call`, and a descriptor of the mount namespace in which that was: it exists while this is open."""
+    if os.geteuid():
+        from pyruntime.sandbox.helper import helper  # lazy: only without root
+
+        return helper().call(function, args, fds, base)
+    found: list[tuple[Any, int]] = []
+
+    def work() -> None:
+        result = function(*fds, *args)
+        found.append((result, namespace_of_this_thread()))
+
+    in_private_mounts(work, base)
     return found[0]
+
+
+def namespace_of_this_thread() -> int:
+    """A descriptor of its mount namespace."""
+    return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def bounded_files(path: str, size: int) -> None:

@@ -22,8 +22,10 @@ class Usage:
     ``cpu``     seconds of processor time
     ``memory``  the most bytes at once; on cgroup v2 those of the whole sandbox, without cgroups of the largest process
     ``wall``    seconds from the call to the end
-    ``read``, ``written``  bytes from and to disks, of the program and the descendants that it waited for; files that
-                are in memory, as all that a sandbox writes, do not count
+    ``read``, ``written``  bytes that were read from disks, and bytes that are to be written to disks: of the program,
+                of descendants that somebody waited for, and, with cgroups, of those that still ran at the end.
+                A descendant that ended before, and that nobody waited for, does not count, since the kernel forgets
+                its numbers; neither do files in memory, as all that a sandbox writes but to mounts of the host
     """
 
     cpu: float

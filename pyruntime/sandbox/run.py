@@ -77,6 +77,8 @@ class Run:
         """Kill what is left of the run, and return the result, without output. ``reason``: why it ends, or "" if the
         program has ended. Raises StateError if its status is lost."""
         try:
+            # Only those that are still there: the kernel forgets an ended process that nobody has waited for.
+            others = self._group.disk_bytes(self._pid) if self._group else (0, 0)
             self._kill()
             pid, self._pid = self._pid, 0
             try:
@@ -90,10 +92,14 @@ class Run:
         except OSError as error:
             raise _failed(error) from None
         code = os.waitstatus_to_exitcode(status)
+        if reason in (result.TIMEOUT, result.CANCELLED) and code != -SIGKILL:
+            reason = ""   # it has ended by itself before it was killed
         if not reason:
             reason = (result.CANCELLED if self._closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)
-        usage = Usage(cpu, peak, monotonic() - self.begun, used.ru_inblock * _BLOCK, used.ru_oublock * _BLOCK)
+        read, written = (own * _BLOCK + rest for own, rest in zip((used.ru_inblock, used.ru_oublock), others,
+                                                                  strict=True))
+        usage = Usage(cpu, peak, monotonic() - self.begun, read, written)
         return Done(tuple(self._args), code, b"", b"", reason, kills > 0, False, usage)
 
     def _kill(self) -> None:

@@ -9,13 +9,14 @@ import os
 from contextlib import ExitStack, contextmanager
 
 from pyruntime.errors import StateError
+from pyruntime.images.api import ImageStore
 from pyruntime.images.layers.diff import DiffOptions, changes, diff, diff_upper
 from pyruntime.images.lookup import by_manifest, key
 from pyruntime.images.make import LayerFile, derive, timestamp
 from pyruntime.images.platform import Platform
 from pyruntime.images.reference import Reference
 from pyruntime.sandbox.configuration import INIT, WRITABLE
-from pyruntime.sandbox.leftovers import PLACE, empty
+from pyruntime.sandbox.leftovers import empty, place
 from pyruntime.sandbox.private_mounts import bounded_files
 from pyruntime.sandbox.sources import overlay
 from pyruntime.sandbox.trees import opened
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    from pyruntime.images.api import ImageStore
     from pyruntime.sandbox.sources import Prepared
-
-_VIEW = f"{PLACE}/view"
-
 
 # Where something is mounted in every sandbox; the runtime makes these places if they are missing.
 _MOUNTED = frozenset(path.lstrip("/").encode() for path in (
     INIT, "/proc", "/sys", "/dev", *(target for _, target, _ in WRITABLE)))
+
+
+def _view() -> str:
+    """A place for mounts."""
+    return f"{place()}/view"
 
 
 def _options() -> DiffOptions:
@@ -60,13 +62,14 @@ def list_changes(prepared: Prepared) -> list[tuple[str, str]]:
     return sorted(((kind, "/" + os.fsdecode(path)) for kind, path in found), key=lambda change: change[1])
 
 
-def commit(prepared: Prepared, store: ImageStore, name: str, config: dict[str, Any]) -> str:
-    """Create an image of the present files, and tag it unless ``name`` is ""; its ID. /tmp and /dev/shm are left out.
-    ``config``: members of the image's configuration."""
+def commit(prepared: Prepared, root: str, name: str, config: dict[str, Any]) -> str:
+    """Create an image of the present files in the store ``root``, and tag it unless ``name`` is ""; its ID. /tmp and
+    /dev/shm are left out. ``config``: members of the image's configuration."""
+    store = ImageStore(root)
     told = {"created": timestamp(), "created_by": "pyruntime sandbox"}
     options = _options()
     with store.store.lease():
-        image = prepared.image
+        image = ImageStore(prepared.image.root).find(prepared.image.id) if prepared.image else None
         lowers, uppers = list(prepared.layers), list(prepared.uppers)
         writers: list[Callable[[Callable[[bytes], object]], object]] = []
 
@@ -110,25 +113,25 @@ def _merged(layers: Sequence[str]) -> Iterator[int]:
         with opened(layers[0]) as fd:
             yield fd
         return
-    bounded_files(_VIEW, 1 << 20)   # of an upper directory that stays empty
+    bounded_files(_view(), 1 << 20)   # of an upper directory that stays empty
     try:
-        root = overlay(layers, _VIEW).rootfs
+        root = overlay(layers, _view()).rootfs
         try:
             with opened(root) as fd:
                 yield fd
         finally:
             kernel.umount2(root)
     finally:
-        kernel.umount2(_VIEW)
+        kernel.umount2(_view())
 
 
 @contextmanager
 def _as_work(path: str) -> Iterator[int]:
     """A directory in which only ``work`` is, namely ``path``."""
-    os.makedirs(f"{_VIEW}.work/work", 0o755, exist_ok=True)
-    kernel.mount(path, f"{_VIEW}.work/work", "none", MS_BIND, "")
+    os.makedirs(f"{_view()}.work/work", 0o755, exist_ok=True)
+    kernel.mount(path, f"{_view()}.work/work", "none", MS_BIND, "")
     try:
-        with opened(f"{_VIEW}.work") as fd:
+        with opened(f"{_view()}.work") as fd:
             yield fd
     finally:
-        kernel.umount2(f"{_VIEW}.work/work")
+        kernel.umount2(f"{_view()}.work/work")

@@ -1,33 +1,35 @@
 """Where a sandbox's root filesystem comes from.
 
-``prepare`` is called in the thread that has the sandbox's own mounts: it may mount, and nobody else sees it.
+``prepare`` is called where the sandbox's own mounts are (private_mounts.py): it may mount, and nobody else sees it.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 
 from pyruntime.errors import HostError, NoSuchImage, UsageError
 from pyruntime.images.api import ImageStore
 from pyruntime.images.snapshots.overlay import mount_layers
+from pyruntime.images.store.layers import candidates
+from pyruntime.images.store.store import Store
 from pyruntime.sandbox.leftovers import empty
 from pyruntime.system.files import replace
 from pyruntime.system.json import decode
+from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from contextlib import ExitStack
 
-    from pyruntime.images.lookup import Image
     from pyruntime.images.progress import Progress
+    from pyruntime.images.store.extract import Wanted
 
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64")
 _ETC = {"passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/work:/bin/sh\n",
         "group": "root:x:0:\nnogroup:x:65534:\n", "hosts": "127.0.0.1 localhost\n::1 localhost\n"}
-_REPLACED = ("proc", "sys", "dev", "tmp", "work")   # by mounts of every sandbox
 HOST_PATHS = ("/usr", "/etc/alternatives", "/etc/ld.so.cache")
 
 
@@ -48,7 +50,7 @@ class Prepared:
     ``uppers``  those of templates, and of the sandbox itself
     ``work``    the directory that is /work, instead of an empty one; ``work_before``: its content at the beginning, if
                 it was not empty
-    ``image``   the image that the layers are, in ``store``, or None
+    ``image``   the image that the layers are, or None
     """
 
     rootfs: str
@@ -56,32 +58,35 @@ class Prepared:
     uppers: Sequence[str] = ()
     work: str = ""
     work_before: str = ""
-    image: Image | None = None
-    store: ImageStore | None = None
+    image: StoredImage | None = None
     mounts: Sequence[HostMount] = ()
     env: Sequence[str] = ()
     cwd: str = ""
-    held: ExitStack = field(default_factory=ExitStack)   # until the sandbox is gone
 
 
 class RootSource:
-    """The kinds of root filesystems.
+    """The kinds of root filesystems. `prepare` may be called in another process: a source can be pickled when it is
+    resolved.
 
     ``namespace``  a descriptor of the mount namespace in which `prepare` has to be called (a copy of it will do), or -1
     """
 
     namespace = -1
 
+    def resolve(self, held: ExitStack) -> RootSource:
+        """The source in which nothing is unknown any more; ``held`` keeps what it needs."""
+        return self
+
     def enter(self, scratch: str) -> None:
-        """Called in the thread that has the sandbox's own mounts, before anything is mounted at ``scratch``."""
+        """Called where the sandbox's own mounts are, before anything is mounted at ``scratch``."""
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem, for a ``user``."""
         raise NotImplementedError
 
-    def prepare_unprivileged(self, scratch: str) -> Prepared:
-        """The same without root: nothing can be mounted yet, and ``scratch`` is an ordinary directory."""
-        raise HostError("only root can copy a sandbox")
+    def prepare_root(self, scratch: str, user: tuple[int, int]) -> Prepared:
+        """As `prepare`, without /work."""
+        return self.prepare(scratch, user)
 
 
 @dataclass(frozen=True)
@@ -92,24 +97,9 @@ class Directory(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the directory below."""
-        return overlay([self._checked()], scratch)
-
-    def prepare_unprivileged(self, scratch: str) -> Prepared:
-        """A directory with mounts of what is in it: the runtime makes the places of other mounts beside them."""
-        rootfs, mounts = f"{scratch}/root", []
-        _directory(rootfs)
-        with os.scandir(self._checked()) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    os.symlink(os.readlink(entry.path), f"{rootfs}/{entry.name}")
-                elif entry.name not in _REPLACED:
-                    mounts.append(HostMount(entry.path, f"/{entry.name}"))
-        return Prepared(rootfs, mounts=mounts)
-
-    def _checked(self) -> str:
         if not os.path.isdir(self.path):
             raise UsageError(f'"{self.path}" is not a directory: name a root filesystem, a bundle, or an image')
-        return os.path.abspath(self.path)
+        return overlay([self.path], scratch)
 
 
 @dataclass(frozen=True)
@@ -120,20 +110,13 @@ class BundleSource(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, with the bundle's root filesystem below."""
-        return self._prepare(lambda directory: directory.prepare(scratch, user))
-
-    def prepare_unprivileged(self, scratch: str) -> Prepared:
-        """The bundle's root filesystem itself."""
-        return self._prepare(lambda directory: directory.prepare_unprivileged(scratch))
-
-    def _prepare(self, prepare: Callable[[Directory], Prepared]) -> Prepared:
         name = f"{self.path}/config.json"
         with open(name, "rb") as file:
             document = decode(file.read(), name)
         config = document if isinstance(document, dict) else {}
         root = (config.get("root") or {}).get("path") or "rootfs"
         process = config.get("process") or {}
-        prepared = prepare(Directory(os.path.join(self.path, root)))
+        prepared = Directory(os.path.join(self.path, root)).prepare(scratch, user)
         prepared.env, prepared.cwd = process.get("env") or [], process.get("cwd") or ""
         return prepared
 
@@ -146,27 +129,44 @@ class ImageSource(RootSource):
     store: ImageStore
     progress: Progress | None = None
 
-    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """An overlay, with the image's layers below; a lease keeps them from the garbage collection."""
-        with ExitStack() as held:
-            held.enter_context(self.store.store.lease())
+    def resolve(self, held: ExitStack) -> RootSource:
+        """The image of this name now."""
+        with self.store.store.lease():
             try:
                 image = self.store.find(self.name)
             except NoSuchImage:
-                self.store.pull(self.name, progress=self.progress)
+                # Without root, only the helper can extract layers: their files have several owners.
+                self.store.pull(self.name, extract=os.geteuid() == 0, progress=self.progress)
                 image = self.store.find(self.name)
-            layers = self.store.store.extract_layers(image.layers())
             config = image.config.config
-            prepared = overlay(layers.directories, scratch)
-            prepared.env, prepared.cwd = config.get("Env") or [], config.get("WorkingDir") or ""
-            prepared.held, prepared.image, prepared.store = held.pop_all(), image, self.store
-            return prepared
+            stored = StoredImage(self.store.store.root, image.id, image.layers(), config.get("Env") or [],
+                                 config.get("WorkingDir") or "")
+            stored.keep(held, self.store.store)
+            return stored
 
-    def prepare_unprivileged(self, scratch: str) -> Prepared:
-        """The image's files, unpacked once for all of the user's sandboxes; without progress of a pull."""
-        from pyruntime.sandbox.user_images import unpacked  # lazy: only without root
 
-        return BundleSource(unpacked(self.name, self.store)).prepare_unprivileged(scratch)
+@dataclass(frozen=True)
+class StoredImage(RootSource):
+    """An image that is in a store: the store's directory, the image's ID, its layers, its environment and its working
+    directory."""
+
+    root: str
+    id: str
+    wanted: Sequence[Wanted]
+    env: Sequence[str]
+    cwd: str
+
+    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
+        """An overlay, with the image's layers below."""
+        layers = Store.open(self.root).extract_layers(list(self.wanted))
+        made = overlay(layers.directories, scratch)
+        return replace_fields(made, image=self, env=self.env, cwd=self.cwd)
+
+    def keep(self, held: ExitStack, store: Store | None = None) -> None:
+        """Protect the layers from the garbage collection of the ``store`` that has them, until ``held`` is closed."""
+        lease = held.enter_context((store or Store.open(self.root)).lease())
+        for diff_id, chain_id, blob in self.wanted:
+            lease.add(*candidates(diff_id, chain_id), blob.digest)
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,6 @@ class HostSource(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An empty directory, with links and mounts."""
-        return self.prepare_unprivileged(scratch)
-
-    def prepare_unprivileged(self, scratch: str) -> Prepared:
-        """The same."""
         rootfs = f"{scratch}/root"
         _directory(rootfs)
         _directory(f"{rootfs}/etc")
@@ -202,7 +198,8 @@ def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: 
     """A text with a slash in front or a PathLike is a directory or a bundle; any other text is an image reference."""
     text = os.fspath(what)
     if not isinstance(what, str) or text.startswith(("/", "./", "../")):
-        return BundleSource(text) if os.path.exists(f"{text}/config.json") else Directory(text)
+        path = os.path.abspath(text)   # the helper process has another working directory
+        return BundleSource(path) if os.path.exists(f"{path}/config.json") else Directory(path)
     return ImageSource(text, store or ImageStore(), progress)
 
 
@@ -220,6 +217,11 @@ class ForkSource(RootSource):
     namespace: int
     _old: int = -1
 
+    def resolve(self, held: ExitStack) -> RootSource:
+        """Itself; the image is kept for the copy, too."""
+        keep_image(self.prepared, held)
+        return self
+
     def enter(self, scratch: str) -> None:
         """Keep the way to the other sandbox's files, at the same place."""
         self._old = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -235,9 +237,9 @@ class ForkSource(RootSource):
                 copy_tree(f"{old}/{name}", f"{scratch}/{name}")
             if before.layers:
                 made = overlay([*before.layers, *before.uppers[:-1]], scratch, f"{old}/upper")
-                made = replace_fields(before, rootfs=made.rootfs, held=lease_of(before))
+                made = replace_fields(before, rootfs=made.rootfs)
             else:
-                made = self.origin.prepare(scratch, user)
+                made = self.origin.prepare_root(scratch, user)
             if before.work_before:
                 os.mkdir(f"{scratch}/above", 0o700)
                 made.work, made.work_before = (overlay([before.work_before], f"{scratch}/above",
@@ -255,13 +257,10 @@ class ForkSource(RootSource):
         self._forget()   # `prepare` was not reached
 
 
-def lease_of(prepared: Prepared) -> ExitStack:
-    """What keeps the layers of a root filesystem from the garbage collection, for another sandbox."""
-    with ExitStack() as held:
-        if prepared.image and prepared.store:
-            held.enter_context(prepared.store.store.lease())
-            prepared.store.store.extract_layers(prepared.image.layers())
-        return held.pop_all()
+def keep_image(prepared: Prepared, held: ExitStack) -> None:
+    """Keep the image of a root filesystem, if it has one, for another sandbox."""
+    if prepared.image:
+        prepared.image.keep(held)
 
 
 def overlay(directories: Sequence[str], scratch: str, content: str = "") -> Prepared:
@@ -275,7 +274,7 @@ def overlay(directories: Sequence[str], scratch: str, content: str = "") -> Prep
         copy_tree(content, f"{scratch}/upper")
         dress_like(content, f"{scratch}/upper")
     layers = list(directories) or [empty()]   # an image may have no layer, and overlayfs needs one
-    mount_layers(layers, f"{scratch}/root", scratch, userxattr=False)
+    mount_layers(layers, f"{scratch}/root", scratch, userxattr=not privileged())
     return Prepared(f"{scratch}/root", layers=layers, uppers=[f"{scratch}/upper"])
 
 

@@ -17,14 +17,14 @@ from dataclasses import replace
 
 from pyruntime.errors import StateError
 from pyruntime.sandbox.api import Sandbox
-from pyruntime.sandbox.leftovers import PLACE
+from pyruntime.sandbox.leftovers import place
 from pyruntime.sandbox.limits import Limits
-from pyruntime.sandbox.private_mounts import private_place
+from pyruntime.sandbox.private_mounts import bounded_files, call_and_keep
 from pyruntime.sandbox.sources import (
     HostSource,
     Prepared,
     RootSource,
-    lease_of,
+    keep_image,
     overlay,
     source_of,
     writable_directory,
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
-
-_KEPT = f"{PLACE}/template"   # in every template's own mount namespace
 
 
 class Template:
@@ -64,24 +62,22 @@ class Template:
                  progress: Progress | None = None, **options: Any) -> None:
         """Raises RunFailed if a command of the set-up fails, and what Sandbox raises; then nothing is left."""
         self._options = options
-        self._held = ExitStack()
         self._closed = False
-        self._source = root if isinstance(root, RootSource) else source_of(root, store, progress) if root else (
-            HostSource())
-        if setup or files:
-            limits: Limits = options.get("limits") or Limits()
-            with ExitStack() as undo:
-                namespace = private_place(_KEPT, limits.bytes_of_disk())
+        given = root if isinstance(root, RootSource) else source_of(root, store, progress) if root else HostSource()
+        with ExitStack() as undo:
+            self._source = given.resolve(undo)
+            if setup or files:
+                limits: Limits = options.get("limits") or Limits()
+                namespace = private_place(_kept(), limits.bytes_of_disk())
                 undo.callback(os.close, namespace)
                 source = _Setup(self._source, namespace)
                 with Sandbox(source, **{**options, "writable": True, "user": setup_user, "interpreter": ""}) as box:
-                    undo.push(source.prepared.held)
                     for path, data in (files or {}).items():
                         box.write(path, data)
                     for command in setup:
                         box.run(command, timeout=setup_timeout, check=True)
-                self._source = _Layered(source.prepared, namespace)
-                self._held = undo.pop_all()
+                    self._source = _Layered(box._container.prepared, namespace)
+            self._held = undo.pop_all()
 
     def sandbox(self, **options: Any) -> Sandbox:
         """A new sandbox; ``options`` are those of Sandbox, in addition to the template's, or instead of them. Raises
@@ -107,20 +103,30 @@ class Template:
             self._held.close()
 
 
+def _kept() -> str:
+    """Where a template's files are, in its own mount namespace."""
+    return f"{place()}/template"
+
+
+def private_place(path: str, size: int) -> int:
+    """A mount namespace in which ``path`` is an empty tmpfs of this size, in bytes; it exists while its descriptor is
+    open. Raises HostError."""
+    return call_and_keep(bounded_files, path, size)[1]
+
+
 class _Setup(RootSource):
     """The root filesystem of the set-up: its changes are in the template's place."""
 
     def __init__(self, source: RootSource, namespace: int) -> None:
         self._source = source
         self.namespace = namespace
-        self.prepared = Prepared("")
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """The inner root filesystem; ``prepared`` keeps what it holds."""
-        self.prepared = self._source.prepare(_KEPT, user)
-        writable_directory(f"{_KEPT}/w", 0o755, user)
-        self.prepared.work = f"{_KEPT}/w"
-        return replace(self.prepared, held=ExitStack())
+        """The inner root filesystem."""
+        prepared = self._source.prepare(_kept(), user)
+        writable_directory(f"{_kept()}/w", 0o755, user)
+        prepared.work = f"{_kept()}/w"
+        return prepared
 
 
 class _Layered(RootSource):
@@ -130,12 +136,22 @@ class _Layered(RootSource):
         self._prepared = prepared
         self.namespace = namespace
 
+    def resolve(self, held: ExitStack) -> RootSource:
+        """Itself; the template's image is kept for the sandbox, too."""
+        keep_image(self._prepared, held)
+        return self
+
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, and another one for /work."""
+        made = self.prepare_root(scratch, user)
+        os.mkdir(f"{scratch}/above", 0o700)
+        work = overlay([self._prepared.work], f"{scratch}/above")
+        os.chown(work.rootfs, *user)
+        return replace(made, work=work.rootfs, work_before=self._prepared.work)
+
+    def prepare_root(self, scratch: str, user: tuple[int, int]) -> Prepared:
+        """The first of them."""
         before = self._prepared
         root = overlay([*before.layers, *before.uppers] or [before.rootfs], scratch)
-        os.mkdir(f"{scratch}/above", 0o700)
-        work = overlay([f"{_KEPT}/w"], f"{scratch}/above")
-        os.chown(work.rootfs, *user)
-        return replace(before, rootfs=root.rootfs, uppers=[*before.uppers, *root.uppers] if before.layers else (),
-                       work=work.rootfs, work_before=f"{_KEPT}/w", held=lease_of(before))
+        return replace(before, rootfs=root.rootfs, work="",
+                       uppers=[*before.uppers, *root.uppers] if before.layers else ())

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OPAQUE = "trusted.overlay.opaque"
+_OPAQUE = "trusted.overlay.opaque", "user.overlay.opaque"   # with root, and without
 
 
 def copy_tree(source: str, target: str) -> None:
@@ -39,8 +39,8 @@ def _copy(source: int, target: int, copier: Copier) -> None:
         with opened(name, source) as old, opened(name, target) as new:
             _copy(old, new, copier)
             copier.dress(old, new, found, name)
-            if _OPAQUE in os.listxattr(old):
-                os.setxattr(new, _OPAQUE, os.getxattr(old, _OPAQUE))
+            for attribute in set(_OPAQUE) & set(os.listxattr(old)):
+                os.setxattr(new, attribute, os.getxattr(old, attribute))
 
 
 def dress_like(source: str, target: str) -> None:

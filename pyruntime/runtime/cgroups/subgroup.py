@@ -74,6 +74,16 @@ class Subgroup:
                 return int(_text(f"{path}/memory.max_usage_in_bytes") or 0)
         return int(_text(f"{self._container.get('', '')}/memory.peak") or 0)
 
+    def disk_bytes(self, but: int) -> tuple[int, int]:
+        """What its living processes have read from disks and written to them so far, in bytes, with the children that
+        they have waited for (read_bytes and write_bytes of proc_pid_io(5)); without the process ``but``."""
+        total = [0, 0]
+        for pid in self._group.pids():
+            words = _text(f"/proc/{pid}/io").split() if pid != but else []   # it may have ended, or be another user's
+            values = dict(zip(words[::2], words[1::2], strict=False))
+            total = [total[0] + int(values.get("read_bytes:", 0)), total[1] + int(values.get("write_bytes:", 0))]
+        return total[0], total[1]
+
     def oom_kills(self) -> int:
         """How many processes the OOM killer has killed: of this group (v1), or since `create` of the container (v2)."""
         return self._counter(self._group.paths if self._counts_memory else self._container) - self._kills

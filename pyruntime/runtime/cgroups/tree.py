@@ -33,6 +33,13 @@ def processes(path: str, *, recursive: bool) -> list[int]:
     return found
 
 
+def visible(path: str) -> bool:
+    """Whether the hierarchy of a cgroup is mounted in this mount namespace, even if the cgroup does not exist."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return os.path.exists(f"{path}/cgroup.procs")
+
+
 def walk(path: str) -> Iterator[str]:
     """The paths of a cgroup and of its sub-cgroups, parents first. The path of a sub-cgroup goes through a descriptor,
     and is valid until the next step of the walk."""

@@ -68,14 +68,16 @@ CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
 class PlanOptions:
     """Options of the command line. ``scratch``: a directory of the host that belongs to the container;
-    ``cgroup_manager``: one of CGROUP_MANAGERS; ``waits``: whether init waits for `start`."""
+    ``cgroup_manager``: one of CGROUP_MANAGERS; ``mounts``: the mount namespace of which the container's is a copy; "":
+    the runtime's; ``waits``: whether init waits for `start`."""
 
-    __slots__ = ("cgroup_manager", "console", "filter_cache", "new_keyring", "pivot", "preserve_fds", "scratch",
-                 "waits")
+    __slots__ = ("cgroup_manager", "console", "filter_cache", "mounts", "new_keyring", "pivot", "preserve_fds",
+                 "scratch", "waits")
 
     def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
-                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs", waits: bool = True
-                 ) -> None:
+                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs", mounts: str = "",
+                 waits: bool = True) -> None:
+        self.mounts = mounts
         self.waits = waits
         self.cgroup_manager = cgroup_manager
         self.scratch = scratch

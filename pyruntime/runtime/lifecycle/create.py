@@ -41,6 +41,7 @@ class Request:
     ``cgroup_manager``  "cgroupfs", "systemd", or "disabled" (no cgroup)
     ``config_file``     the configuration, instead of the bundle's config.json
     ``notify``          the service manager's socket (sd_notify(3)) that the program may notify; "" for none
+    ``mounts``          a path of the mount namespace of which the container's is a copy; "": that of ``parent``
     ``streams``         the descriptors 0, 1 and 2 of init, instead of those of its parent
     ``parent``          the process that starts init and waits for it
     ``command``         this process does nothing else: `delete --force` may kill it to end the creation
@@ -52,7 +53,7 @@ class Request:
                  pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
                  rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
                  config_file: str = "", notify: str = "", listen: int = 0, variables: Sequence[str] = (),
-                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS, command: bool = False,
+                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS, command: bool = False, mounts: str = "",
                  warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None) -> None:
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
@@ -72,6 +73,7 @@ class Request:
         self.streams = streams
         self.parent = parent
         self.command = command
+        self.mounts = mounts
         self.warn = warn
         self.debug = debug
 
@@ -205,7 +207,7 @@ def make_plan(config: Config, container_id: str, request: Request, host: Host | 
     the container's directory; ``waits``: whether init waits for `start`."""
     options = PlanOptions(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
-                      cgroup_manager=request.cgroup_manager, waits=waits)
+                      cgroup_manager=request.cgroup_manager, mounts=request.mounts, waits=waits)
     return compile_plan(config, host or find_host(request), options, container_id)
 
 

@@ -40,7 +40,8 @@ class Preparation:
         """Raises ConfigError, HostError, and UsageError for what a single container needs for itself."""
         self.root = root
         self.config = load_bundle(bundle)
-        check_bundle(self.config)
+        if not request.mounts:   # in other mounts, only the stub sees it
+            check_bundle(self.config)
         if self.config.get("process.terminal", False) or request.notify or request.preserve_fds:
             raise UsageError("containers with a terminal, a service manager or preserved descriptors are not prepared")
         self._kept = kept_of(self.config, request.new_keyring)
@@ -49,6 +50,9 @@ class Preparation:
         self._cache = os.path.join(root, ".seccomp")
         plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK),
                          waits=False)
+        if "seccomp" in plan.slots:
+            raise UsageError(f"{self.config.document}: linux.seccomp: containers whose filter asks an agent"
+                             " (SCMP_ACT_NOTIFY) are not prepared: use another action")
         for problem in (*self.config.forgiven, *warnings(self.config)):
             request.warn(f"{self.config.document}: {problem}")
         for warning in plan.warnings:

@@ -77,6 +77,31 @@ found["left"] = len(set(os.listdir("/proc/self/fd")) - before)
     assert "none-such" in found["error"] and found["left"] == 0
 
 
+def test_a_name_server_that_does_not_answer_is_told(lab: Lab) -> None:
+    """And nothing is left: no descriptor, no address, no child that has not been waited for."""
+    lab.ok("network", "create", "back")
+    found = program(lab, """
+from pyruntime.sandbox import network
+with Sandbox(root, network="back"):
+    pass
+before = set(os.listdir("/proc/self/fd"))
+network.names.answers = lambda gateway: False
+try:
+    Sandbox(root, network="back")
+except errors.HostError as error:
+    found["error"] = str(error)
+found["left"] = len(set(os.listdir("/proc/self/fd")) - before)
+def state(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+with open(f"/proc/self/task/{os.getpid()}/children") as file:   # the name server, too
+    found["ended"] = [pid for pid in file.read().split() if state(pid) == "Z"]
+""")
+    assert 'network "back": its name server at ' in found["error"]
+    assert (found["left"], found["ended"]) == (0, [])
+    lab.ok("network", "rm", "back")
+
+
 def test_a_killed_program_gives_its_address_back(lab: Lab) -> None:
     lab.ok("network", "create", "--subnet", "10.77.0.0/29", "small")   # five addresses besides the gateway's
     for _ in range(4):

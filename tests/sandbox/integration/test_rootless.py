@@ -8,19 +8,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from bundles.build import busybox_rootfs
 from bundles.images import Layout
+from pyruntime import ImageStore
 from tests.commands import COMMAND
 from tests.containers import PATIENCE
+from tests.images.integration.registries import serve
 from tests.runtime.integration.test_rootless import REACHABLE, USER
 
-BEGIN = "import json, os, sys\nfrom pyruntime import *\nfrom pyruntime import errors\nfound = {}\n"
+BEGIN = "import json, os, sys, threading\nfrom pyruntime import *\nfrom pyruntime import errors\nfound = {}\n"
 
 
 @pytest.fixture
@@ -35,12 +38,22 @@ def home() -> Iterator[Path]:
         yield home
 
 
-def user(home: Path, script: str) -> dict[str, Any]:
-    """What an ordinary user's program finds; afterwards nothing of its sandboxes is left."""
+SUBORDINATE = {"passwd": f"root:x:0:0::/root:/bin/sh\nordinary:x:{USER}:{USER}::/:/bin/sh\n",
+               "subuid": "ordinary:300000:65536\n", "subgid": "ordinary:300000:65536\n"}
+
+
+def user(home: Path, script: str, etc: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """What an ordinary user's program finds; afterwards nothing of its sandboxes is left. ``etc``: other files there.
+    All users may open /dev/net/tun, as on most hosts."""
     code = f"{BEGIN}{script}\nprint(json.dumps(found))"
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", REACHABLE, home, sys.base_prefix, COMMAND.parents[2],
-                           COMMAND.parent / "python", "-c", code], capture_output=True, text=True, check=False,
-                          stdin=subprocess.DEVNULL, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": ""})
+    covers = "mount -t tmpfs tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200; "
+    for name, text in etc.items():
+        (home / name).write_text(text)
+        covers += f"touch /etc/{name}; mount --bind {home}/{name} /etc/{name}; "
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", covers + REACHABLE, home, sys.base_prefix,
+                           COMMAND.parents[2], COMMAND.parent / "python", "-c", code], capture_output=True, text=True,
+                          check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE,
+                          env={**os.environ, "PYTHONPATH": ""})
     assert done.returncode == 0, done.stderr
     place = home / "run/pyruntime-sandbox"
     assert list(place.glob("files/*")) == list(place.glob("state/sandbox-*")) == []
@@ -67,8 +80,25 @@ with Sandbox.host() as box:
         found["terminal"] = first + process.stdout.read()
     found["stream"] = [text for _, text in box.stream(["echo", "x"], text=True)]
     found["unenforced"] = box.unenforced
+    threads = [threading.Thread(target=box.write, args=(f"/work/new/{n}", "x")) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found["written"] = box.run(["ls", "new"], text=True).stdout.split()
+    os.mkdir("sub")
+    os.chdir("sub")
+with Sandbox("../rootfs") as box:
+    found["relative"] = box.run(["sh", "-c", "echo *"], cwd="/", text=True).stdout.split()[0]
+from pyruntime.sandbox.helper import helper
+helper()._process.kill()
+helper()._process.wait()
+with Sandbox.host() as box:
+    found["again"] = box.run(["echo", "again"], text=True).stdout
 """)
     assert found["id"].split() == ["0", "/work", "lo", "CapEff:", "0" * 16, "Seccomp:", "2"]
+    assert found["written"] == list("01234567")
+    assert (found["relative"], found["again"]) == ("bin", "again\n")
     assert found["writes"].count("ok") == 3 and found["writes"].count("Read-only") >= 1
     assert found["host"] and (found["job"], found["read"]) == ("x\n\n", "x\n")
     assert (found["timeout"], found["left"]) == ("timeout", False)
@@ -110,7 +140,6 @@ for number in range(2):
     with Sandbox("it", store=images) as box:
         done = box.run(["sh", "-c", "pwd; echo $A; cat /secret; rm /bin/sh; id -u"], text=True)
         found["runs"].append(done.stdout.splitlines())
-found["times"] = os.stat(store + "/sandboxes").st_nlink
 found["verify"] = pyimage("verify")
 try:
     Sandbox("localhost:1/none", store=images)
@@ -118,25 +147,168 @@ except errors.PyruntimeError as error:
     found["missing"] = str(error)
 """)
     assert found["runs"] == [["/etc", "from the image", "x0"]] * 2
-    assert (found["times"], found["verify"]) == (3, "") and "localhost:1" in found["missing"]
+    assert found["verify"] == "" and "localhost:1" in found["missing"]
+
+
+def test_a_pull(home: Path, tmp_path: Path) -> None:
+    """The files of other users in the image are there: the helper extracts the layers."""
+    (home / "rootfs/theirs").write_text("theirs")
+    subprocess.run(["chown", "-R", "0:0", home / "rootfs"], check=True)
+    os.chown(home / "rootfs/theirs", 1000, 50)
+    layout = Layout(tmp_path / "layout")
+    layout.image("it", [layout.layer(home / "rootfs")], Cmd=["sh"])
+    (tmp_path / "registry").mkdir()
+    with serve(tmp_path / "registry") as registry:
+        ImageStore(tmp_path / "store").copy(f"oci:{layout.path}:it", f"docker://{registry.host}/it:1")
+        found = user(home, f"""
+with Sandbox("{registry.host}/it:1", store=ImageStore({str(home / 'run/store')!r})) as box:
+    found["out"] = box.run(["sh", "-c", "stat -c '%u %g' /theirs /bin"], text=True).stdout
+""", SUBORDINATE)
+    assert found == {"out": "1000 50\n0 0\n"}
 
 
 def test_what_needs_root_is_told(home: Path) -> None:
-    found = user(home, f"""
+    found = user(home, """
 def told(call):
     try:
         call()
     except errors.HostError as error:
         return str(error)
 found["limits"] = told(lambda: Sandbox.host(require_limits=True))
-found["writable"] = told(lambda: Sandbox({str(home / 'rootfs')!r}, writable=True))
-found["template"] = told(lambda: Template(setup=[["true"]]))
-with Sandbox.host() as box:
-    found["fork"] = told(box.fork)
+found["network"] = told(lambda: Sandbox.host(network="back"))
 """)
     assert "limits cannot be enforced" in found["limits"]
-    assert "needs root" in found["writable"]
-    assert "CAP_SYS_ADMIN" in found["template"] and "need root" in found["fork"]
+    assert 'network "back"' in found["network"] and "need root" in found["network"]
+
+
+def test_no_user_namespaces(home: Path) -> None:
+    """The remedy is told, and the next attempt is another one."""
+    found = user(home, """
+import subprocess
+code = ("from pyruntime import Sandbox, errors\\ntry: Sandbox.host()\\n"
+        "except errors.HostError as error: print(error)")
+# In a user namespace whose limit of user namespaces is 0.
+done = subprocess.run(["unshare", "--user", "--map-user=" + str(os.getuid()), "--keep-caps", "sh", "-c",
+                       "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all --ambient-caps=-all"
+                       ' "$@"', "sh", sys.executable, "-c", code], capture_output=True, text=True)
+found["told"] = done.stdout + done.stderr
+""")
+    assert "cannot create a user namespace: allow it (sysctl user.max_user_namespaces" in found["told"]
+
+
+def test_everything_is_writable(home: Path) -> None:
+    found = user(home, f"""
+images = ImageStore({str(home / 'run/store')!r})
+with Sandbox({str(home / 'rootfs')!r}, writable=True, user=0) as box:
+    box.run(["sh", "-c", "echo new >/etc/passwd; rm /bin/ls; mkdir /new; echo x >/new/file; rm -r /home; mkdir /home;"
+             " echo w >/work/mine; echo t >/tmp/temporary"], check=True)
+    found["disk"] = box.run(["dd", "if=/dev/zero", "of=/big", "bs=1M", "count=400"], text=True).stderr
+    box.run(["rm", "/big"], check=True)
+    found["diff"] = [list(change) for change in box.diff()]
+    with box.fork() as other, other.fork() as third:
+        other.write("/work/mine", "other")
+        done = third.run(["sh", "-c", "cat /etc/passwd /new/file /work/mine /tmp/temporary; ls /home /bin/ls"],
+                         text=True)
+        found["fork"], found["same"] = done.stdout, third.diff() == box.diff()
+    found["id"] = box.commit("made", store=images)
+with Sandbox("made", store=images, cwd="/") as box:
+    done = box.run(["sh", "-c", "cat etc/passwd new/file; ls home bin/ls; id -u"], text=True)
+    found["image"] = done.stdout
+found["kept"] = images.find("made").id
+""")
+    assert "No space left" in found["disk"]
+    assert ["D", "/bin/ls"] in found["diff"] and ["A", "/new/file"] in found["diff"]
+    assert ["A", "/work/mine"] in found["diff"] and ["D", "/home/user"] in found["diff"]
+    assert (found["fork"], found["same"]) == ("new\nx\nw\nt\n/home:\n", True)
+    assert found["image"] == "new\nx\nhome:\n0\n" and found["kept"] == found["id"]
+    assert (home / "rootfs/bin/ls").is_symlink() and not (home / "rootfs/new").exists()
+
+
+def test_templates(home: Path) -> None:
+    found = user(home, f"""
+with Template({str(home / 'rootfs')!r}, files={{"/work/data": "content"}},
+              setup=[["sh", "-c", "echo set >/etc/up"]]) as it:
+    with Pool(it, 2) as pool:
+        found["runs"] = [pool.run(["sh", "-c", "cat data /etc/up; rm data"], text=True).stdout for _ in range(4)]
+    with it.sandbox() as box, box.fork() as other:
+        found["fork"] = other.run(["cat", "data", "/etc/up"], text=True).stdout
+with Template(files={{"/work/module.py": "value = 42"}}, interpreter="python3") as it, it.sandbox() as box:
+    found["python"] = box.python("import module; print(module.value)", text=True).stdout
+try:
+    Template({str(home / 'rootfs')!r}, setup=[["sh", "-c", "exit 3"]])
+except errors.RunFailed as error:
+    found["failed"] = str(error)
+""")
+    assert found == {"runs": ["contentset\n"] * 4, "fork": "contentset\n", "python": "42\n",
+                     "failed": '"sh": exit status 3'}
+
+
+def test_subordinate_ids(home: Path) -> None:
+    """Programs are another user than this program, who cannot read its files."""
+    layout = Layout(home / "layout")
+    tree = home / "tree"
+    shutil.copytree(home / "rootfs", tree, symlinks=True)
+    (tree / "theirs").write_text("theirs")
+    (tree / "theirs").chmod(0o600)
+    subprocess.run(["chown", "-R", "0:0", tree], check=True)
+    os.chown(tree / "theirs", 65534, 65534)
+    layout.image("it", [layout.layer(tree)], Cmd=["sh"])
+    (home / "private").write_text("private")
+    (home / "private").chmod(0o600)
+    subprocess.run(["chown", "-R", f"{USER}:{USER}", home / "layout", home / "private"], check=True)
+    found = user(home, f"""
+images = ImageStore({str(home / 'run/store')!r})
+import subprocess
+subprocess.run([{str(COMMAND.parent / 'pyimage')!r}, "--root", {str(home / 'run/store')!r}, "copy", "-q",
+                "oci:" + {str(home / 'layout')!r} + ":it", "it"], check=True, stdout=subprocess.DEVNULL)
+with Sandbox("it", store=images, mounts=[HostMount({str(home / 'private')!r}, "/private")]) as box:
+    done = box.run(["sh", "-c", "id -u; id -G; cat /theirs; cat /private; echo w >/work/file; echo x >/dev/stdout"],
+                   text=True)
+    found["out"] = done.stdout
+    found["host"] = os.stat(f"/proc/{{box._container.entrance.pid}}").st_uid
+    box.write("/work/made/file", "content", mode=0o600)
+    found["files"] = box.run(["sh", "-c", "stat -c %u /work/made /work/made/file; cat /work/made/file"],
+                             text=True).stdout
+    found["read"] = box.read("/work/file").decode()
+    found["timeout"] = box.run(["sh", "-c", "(setsid sleep 300 &); trap '' TERM; sleep 301"], timeout=0.3).reason
+    found["left"] = "sleep 30" in box.run(["ps"], text=True).stdout
+    with box.popen(["sh", "-c", "tty; read x; echo $x"], terminal=True, text=True) as process:
+        process.stdin.write("typed\\n")
+        found["terminal"] = process.stdout.read()
+    with box.popen(["sleep", "300"]) as process:
+        process.terminate()
+        found["signal"] = process.wait(10)
+    with box.fork() as other:
+        found["fork"] = other.run(["sh", "-c", "cat /work/made/file; stat -c %u /work/made/file"], text=True).stdout
+with Sandbox.host(user=(1000, 50)) as box:
+    found["user"] = box.run(["sh", "-c", "id -u; id -g"], text=True).stdout
+""", SUBORDINATE)
+    assert found["out"] == "65534\n65534\ntheirsx\n"
+    assert found["files"] == "65534\n65534\ncontent" and found["read"] == "w\n"
+    assert (found["timeout"], found["left"], found["signal"]) == ("timeout", False, -15)
+    assert "/dev/pts/0" in found["terminal"].splitlines() and "typed" in found["terminal"]
+    assert (found["fork"], found["user"]) == ("content65534\n", "1000\n50\n")
+
+
+def test_devices(home: Path) -> None:
+    found = user(home, """
+with Sandbox.host(devices=["/dev/net/tun"]) as box:
+    found["open"] = box.run(["sh", "-c", "exec 3<>/dev/net/tun; echo open"], text=True).stdout
+""")
+    assert found == {"open": "open\n"}
+
+
+@pytest.mark.skipif(not shutil.which("pasta") and not shutil.which("slirp4netns"),
+                    reason="neither pasta nor slirp4netns is installed")
+def test_a_network(home: Path) -> None:
+    found = user(home, """
+with Sandbox.host(network="default") as box:
+    found["interfaces"] = box.run(["ls", "/sys/class/net"], text=True).stdout.split()
+    found["servers"] = box.run(["grep", "-c", "^nameserver", "/etc/resolv.conf"], text=True).stdout
+""")
+    assert found["interfaces"] == ["eth0", "lo"] and int(found["servers"]) >= 1
+    assert not [line for line in subprocess.run(["ps", "-u", str(USER), "-o", "args="], capture_output=True, text=True,
+                                                check=False).stdout.splitlines() if "pasta" in line or "slirp" in line]
 
 
 def test_a_killed_program_leaves_nothing_for_long(home: Path) -> None:
@@ -148,6 +320,7 @@ if child == 0:
     os.kill(os.getpid(), signal.SIGKILL)
 os.waitpid(child, 0)
 found["left"] = os.listdir(os.environ["XDG_RUNTIME_DIR"] + "/pyruntime-sandbox/files")
+assert found["left"]
 with Sandbox.host() as box:
     box.run(["true"])
 """)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -18,9 +20,11 @@ from pyruntime import HostMount, ImageStore, Limits, Runtime, Sandbox, run_sandb
 from pyruntime.errors import ConfigError, RunFailed, SandboxFileError, StateError, StepError, UsageError
 from pyruntime.runtime.cgroups.host import discover
 from pyruntime.sandbox.leftovers import PLACE, prune
+from pyruntime.sandbox.pipes import KeptOutput, Pump
 from pyruntime.sandbox.sources import Directory, Prepared
 from tests.commands import COMMAND
 from tests.conftest import TOP
+from tests.containers import PATIENCE
 
 
 def sh(box: Sandbox, script: str, **options: object) -> str:
@@ -53,6 +57,17 @@ def test_usage_is_that_of_the_run(box: Sandbox) -> None:
     assert 0.2 <= idle.usage.wall < 5
     eater = box.run(["sh", "-c", "head -c 30000000 /dev/zero | tail -c 30000000 >/dev/null"])
     assert eater.usage.memory > 25 << 20 > idle.usage.memory > 0
+
+
+def test_usage_has_the_disks(rootfs: Path, tmp_path: Path) -> None:
+    """Also what a descendant has written that nobody has waited for."""
+    tmp_path.chmod(0o777)
+    write = "dd if=/dev/zero of=/data/{} bs=1M count=4 2>/dev/null"
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), "/data", writable=True)]) as box:
+        own = box.run(["sh", "-c", write.format("own")])
+        other = box.run(["sh", "-c", f"(setsid sh -c '{write.format('other')}; touch /data/ready; sleep 300' &);"
+                                     " until [ -e /data/ready ]; do sleep 0.02; done"])
+    assert own.usage.written >= 4 << 20 and other.usage.written >= 4 << 20
 
 
 def test_a_signal_is_told_apart_from_an_exit_status(box: Sandbox) -> None:
@@ -240,7 +255,18 @@ def test_a_child_does_not_keep_the_files(rootfs: Path) -> None:
 def test_limits_of_time_and_files(rootfs: Path) -> None:
     with Sandbox(rootfs, limits=Limits(wall=0.3, files=20)) as box:
         assert box.run(["sleep", "300"]).timed_out
-        assert sh(box, "ulimit -n") == "20\n"
+        assert sh(box, "ulimit -n", timeout=60) == "20\n"
+
+
+def test_what_ended_before_it_was_killed_has_not_timed_out(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host, this program sees the deadline before it sees the end."""
+    def late(pump: Pump, kept: KeptOutput, pidfd: int, deadline: float, **_: object) -> str:
+        select.select([pidfd], [], [])
+        return "timeout"
+
+    monkeypatch.setattr("pyruntime.sandbox.run.follow", late)
+    done = box.run(["sh", "-c", "echo out; exit 3"])
+    assert (done.reason, done.returncode, done.stdout) == ("exited", 3, b"out\n")
 
 
 def test_an_error_of_the_source_leaves_nothing(tmp_path: Path) -> None:
@@ -269,6 +295,29 @@ with Sandbox.host() as box:
     first = box.run(["sh", "-c", "(setsid sleep 300 &); trap '' TERM; sleep 301"], timeout=0.3)
     print(first.reason, box.unenforced, "sleep 30" in box.run(["ps", "ax"], text=True).stdout, first.usage.cpu > 0)
 """
+
+
+INTERPRETER = """
+from pyruntime import Sandbox
+from pyruntime.sandbox import interpreter
+def fails(*streams):
+    raise OSError(24, "Too many open files")
+with Sandbox.host() as box:
+    streams, interpreter.ProgramStreams = interpreter.ProgramStreams, fails
+    try:
+        box.python("print(1)")
+    except OSError as error:
+        print(error.strerror)
+    interpreter.ProgramStreams = streams
+    print(box.python("print(2)", text=True).stdout, box.run(["true"]).reason)
+"""
+
+
+def test_an_interpreter_that_cannot_be_started_does_not_keep_others_waiting() -> None:
+    script = f"umount -l /sys/fs/cgroup && exec {sys.executable} -c \"$0\""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, INTERPRETER], capture_output=True, text=True,
+                          check=False, timeout=PATIENCE, cwd=TOP)
+    assert done.stdout.split() == ["Too", "many", "open", "files", "2", "exited"], done.stderr
 
 
 def test_without_cgroups() -> None:
@@ -306,9 +355,61 @@ def test_a_killed_program_takes_its_sandboxes_along() -> None:
         while _sleepers() and time.monotonic() < until:
             time.sleep(0.02)
         assert _sleepers() == []
-        assert len(names) == 2 and set(names) <= set(prune())
+        assert len(names) == 2 and set(names) <= set(prune().removed)
         assert not any(os.path.exists(f"{PLACE}/state/{name}") for name in names)
         assert not any(list(Path("/sys/fs/cgroup").glob(f"*/{name}")) for name in names)
+
+
+LEFT = """
+import os, signal
+from pyruntime import Sandbox
+boxes = [Sandbox.host() for _ in range(3)]
+print(*(box.name for box in boxes), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_cannot_be_seen_is_not_forgotten() -> None:
+    """A program that does not see the cgroups must not remove the record of them."""
+    left = subprocess.run([sys.executable, "-c", LEFT], stdout=subprocess.PIPE, text=True, cwd=TOP, check=False)
+    name = left.stdout.split()[0]
+    code = f"from pyruntime.sandbox.leftovers import prune; print('cannot be seen' in prune().problems[{name!r}])"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", 'umount -l /sys/fs/cgroup && exec "$@"', "sh", sys.executable,
+                           "-c", code], capture_output=True, text=True, check=False, cwd=TOP)
+    assert done.stdout == "True\n", done.stderr
+    assert name in prune().removed and not list(Path("/sys/fs/cgroup").glob(f"*/{name}"))
+
+
+STUCK = """
+import os, subprocess, sys
+from pyruntime import Sandbox
+from pyruntime.sandbox.leftovers import PLACE, prune
+names = subprocess.run([sys.executable, "-c", LEFT], stdout=subprocess.PIPE, text=True).stdout.split()
+names.sort()
+path = f"{PLACE}/state/{names[0]}/state.json"
+with open(path) as file:
+    record = file.read()
+with open(path, "w") as file:
+    file.write("damaged")
+with Sandbox.host() as box:
+    box.run(["true"], check=True)
+left = prune()
+print(left.removed, list(left.problems) == names[:1], path in left.problems[names[0]])
+failed = subprocess.run([COMMAND, "sandbox", "prune"], stderr=subprocess.PIPE, text=True)
+print(failed.returncode, f"cannot remove {names[0]}" in failed.stderr)
+with open(path, "w") as file:
+    file.write(record)
+print(prune().removed == names[:1], [name for name in names if os.path.exists(f"{PLACE}/state/{name}")])
+"""
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest() -> None:
+    code = f"COMMAND, LEFT = {str(COMMAND)!r}, {LEFT!r}\n{STUCK}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False,
+                          timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert "RuntimeWarning: sandbox-" in done.stderr
+    assert done.stdout.splitlines() == ["[] True True", "1 True", "True []"]
 
 
 FORGETFUL = """
@@ -341,7 +442,7 @@ def test_processes_that_their_owner_left_frozen(rootfs: Path) -> None:
 
 
 def test_living_sandboxes_are_not_pruned(box: Sandbox) -> None:
-    assert box.name not in prune()
+    assert box.name not in prune().removed
     assert box.name in [state.id for state in Runtime(f"{PLACE}/state").list()]
     assert box.run(["true"]).returncode == 0
 
@@ -479,13 +580,15 @@ def test_long_times(box: Sandbox) -> None:
         assert process.wait() == 0
 
 
-def test_devices_of_the_host(rootfs: Path) -> None:
+def test_devices_of_the_host(rootfs: Path, tmp_path: Path) -> None:
     with Sandbox(rootfs, devices=["/dev/loop-control"], user=(1234, 55)) as box:
         assert sh(box, "stat -c '%u:%g %a' /dev/loop-control; exec 3<>/dev/loop-control; echo open") == \
             "1234:55 600\nopen\n"
         assert sh(box, "ls /dev").split().count("loop-control") == 1
-    for path, problem in (("/dev/none", "No such file"), ("/etc/passwd", "not the absolute path of a device"),
-                          ("dev/null", "No such file")):
+    os.mknod(tmp_path / "null", 0o20666, os.makedev(1, 3))
+    for path, problem in (("/dev/none", "No such file"), ("/etc/passwd", "not the path of a device"),
+                          ("dev/null", "No such file"), ("/dev/../dev/null", "not the path of a device"),
+                          (str(tmp_path / "null"), "not the path of a device node below /dev")):
         with pytest.raises(UsageError, match=f'devices: "{path}".*{problem}'):
             Sandbox(rootfs, devices=[path])
 
@@ -496,6 +599,15 @@ def test_another_seccomp_filter(rootfs: Path) -> None:
     with Sandbox(rootfs, seccomp=refused) as box:
         assert "No space left" in str(box.run(["mkdir", "/work/x"], text=True).stderr)
         assert sh(box, "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
+    with Sandbox(rootfs, seccomp=MappingProxyType(refused)) as box:
+        assert "No space left" in str(box.run(["mkdir", "/work/x"], text=True).stderr)
+    for wrong in ({"defaultAction": {1, 2}}, {"syscalls": [object()]}):
+        with pytest.raises(UsageError, match=r"seccomp: write what linux\.seccomp of config\.json has"):
+            Sandbox(rootfs, seccomp=wrong)
+    asks = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent.sock",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}
+    with pytest.raises(UsageError, match=r"SCMP_ACT_NOTIFY\) are not prepared"):
+        Sandbox(rootfs, seccomp=asks)
     with pytest.raises(ConfigError, match=r"linux\.seccomp\.defaultAction"):
         Sandbox(rootfs, seccomp={"defaultAction": "SCMP_ACT_NOSUCH"})
 

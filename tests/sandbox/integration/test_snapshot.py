@@ -91,6 +91,13 @@ def test_a_copy_of_the_host_and_of_a_template(rootfs: Path) -> None:
                 ("D", "/work/one"), ("A", "/work/two")]
 
 
+def test_a_copy_of_a_template_of_the_host() -> None:
+    with Template(files={"/work/one": "1"}) as template, template.sandbox() as box:
+        box.write("/work/two", "2")
+        with box.fork() as other, other.fork() as third:
+            assert third.run(["cat", "one", "two"]).stdout == b"12"
+
+
 def test_a_copy_that_does_not_fit(rootfs: Path) -> None:
     with Sandbox(rootfs) as box:
         box.write("/work/big", bytes(4 << 20))

@@ -122,7 +122,7 @@ def test_a_pool_survives_dead_sandboxes(rootfs: Path) -> None:
     with Template(rootfs) as template, Pool(template, 2) as pool:
         _until(lambda: pool.ready == 2)
         for box in list(pool._ready):
-            os.kill(box._entrance.pid, signal.SIGKILL)
+            os.kill(box._container.entrance.pid, signal.SIGKILL)
         time.sleep(0.1)
         assert [pool.run(["echo", "alive"]).stdout for _ in range(5)] == [b"alive\n"] * 5
 
@@ -182,6 +182,8 @@ def test_a_wait_for_a_pool_can_be_cancelled(rootfs: Path) -> None:
                 async with pool.sandbox() as box:
                     with pytest.raises(asyncio.TimeoutError):
                         await asyncio.wait_for(pool.run(["true"]), 0.2)
+                    with pytest.raises(asyncio.TimeoutError):
+                        await asyncio.wait_for(pool.python("print(1)"), 0.2)
                     assert (await box.run(["true"])).returncode == 0
                 assert (await pool.run(["true"])).returncode == 0
 

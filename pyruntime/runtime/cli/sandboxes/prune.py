@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyruntime.commandline.parse import Command, Parsed
 from pyruntime.commandline.program import out
+from pyruntime.errors import StateError
 from pyruntime.runtime.cli.main import RuntimeContext
 from pyruntime.sandbox.leftovers import prune
 
@@ -12,6 +13,9 @@ COMMAND = Command("prune", "", "remove what killed programs have left of their s
 
 
 def run(context: RuntimeContext, parsed: Parsed) -> int:
-    """Remove leftovers, and print the names of these sandboxes."""
-    out("".join(f"{name}\n" for name in prune()))
+    """Remove leftovers, and print the names of these sandboxes. Raises StateError for those that remain."""
+    pruned = prune()
+    out("".join(f"{name}\n" for name in pruned.removed))
+    if pruned.problems:
+        raise StateError("\n".join(f"cannot remove {name}: {why}" for name, why in pruned.problems.items()))
     return 0

@@ -82,7 +82,8 @@ def _join(setup: Setup) -> Iterator[Step]:
     slots = {}
     changed = _changed(setup)
     for kind, flag in NAMESPACES.items():
-        path = setup.joined(kind)
+        # A container with mounts of its own joins those that it copies: without root, after the user namespace.
+        path = setup.joined(kind) or (setup.options.mounts if kind == "mount" and setup.new(kind) else "")
         if path:
             slots[kind] = setup.slot()
             yield step("enter", "open_namespace", setup.where[kind] + ".path", label=f"{kind} namespace", path=path,
@@ -97,7 +98,8 @@ def _join(setup: Setup) -> Iterator[Step]:
                    kind=NAMESPACES["pid"])
     for kind, slot in slots.items():
         yield step("user" if kind == "user" else "enter", "setns", setup.where[kind] + ".path",
-                   label=f"{kind} namespace {setup.joined(kind)}", slot=slot, kind=NAMESPACES[kind])
+                   label=f"{kind} namespace {setup.joined(kind) or setup.options.mounts}", slot=slot,
+                   kind=NAMESPACES[kind])
 
 
 def shares_pids(setup: Setup) -> bool:

@@ -1,0 +1,66 @@
+"""The helper process of sandboxes without root (helper.py): it is root of a user namespace, with mounts of its own,
+and forks for each call. Its standard input is the socket to the program that it belongs to."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+
+from pyruntime.errors import HostError
+from pyruntime.images import rootless
+from pyruntime.images.store import extract  # noqa: F401  here, and not in each child
+from pyruntime.sandbox import snapshot, template, trees  # noqa: F401  likewise
+from pyruntime.sandbox.helper import ASK, failure, receive, received
+from pyruntime.sandbox.leftovers import settle
+from pyruntime.system import kernel
+from pyruntime.system.uapi import CLONE_NEWNS, MS_PRIVATE, MS_REC, MS_SLAVE
+from pyruntime.system.user_namespace import id_map
+
+
+def main() -> None:
+    """Serve until the program ends, or does not want us any more."""
+    control = socket.socket(fileno=os.dup(0))
+    os.dup2(1, 0)   # /dev/null: what is opened later gets no number of a standard stream
+    os.chdir("/")   # not to keep the program's directory busy
+    try:
+        settle()
+        rootless.enter()
+        # Mounts that the host gets later appear here, not those of ours there.
+        kernel.mount("none", "/", "none", MS_REC | MS_SLAVE, "")
+    except BaseException as error:
+        control.send(failure(error))
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)   # nobody waits for the children
+    control.send(pickle.dumps((True, (id_map("uid"), id_map("gid")))))
+    while True:
+        asked, fds = receive(control)
+        if not asked:
+            return
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            control.close()
+            _serve(socket.socket(fileno=fds[0]))
+            os._exit(0)
+        os.close(fds[0])
+
+
+def _serve(sock: socket.socket) -> None:
+    """One call: its descriptors and its pickle; the answer is one byte, with the mount namespace, and the result."""
+    _, fds = receive(sock)
+    try:
+        function, args, based = pickle.loads(received(sock))
+        try:
+            if based:
+                kernel.setns(fds.pop(), CLONE_NEWNS)
+            kernel.unshare(CLONE_NEWNS)
+            kernel.mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+        except OSError as error:
+            raise HostError(f"cannot make mounts for a sandbox: {error.strerror}") from None
+        answer = pickle.dumps((True, function(*fds, *args)))
+    except BaseException as error:
+        answer = failure(error)
+    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    socket.send_fds(sock, [ASK], [namespace])
+    sock.sendall(answer)
