@@ -21,7 +21,7 @@ from tests.clients.room import Room
 
 SHIM = str(Path(PYRUNTIME).parent / "containerd-shim-pyruntime-v2")
 FRAME = struct.Struct(">IIBB")
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def read_frame(connection: socket.socket) -> tuple[int, int, bytes]:

@@ -18,7 +18,7 @@ from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.snapshots.copy import CopyDriver
 from pyruntime.images.snapshots.driver import Driver
 from pyruntime.images.snapshots.overlay import OverlayDriver
-from pyruntime.images.snapshots.view import View
+from pyruntime.images.snapshots.view import View, attach
 from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.store import Store
 from pyruntime.system import kernel
@@ -221,6 +221,8 @@ def test_500_layers(tmp_path: Path, place: Path, way: str) -> None:
         (place / name).mkdir()
     target = str(place / "rootfs")
     if way == "settings":
+        if tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) < (6, 8):
+            pytest.skip("this kernel does not take layers one by one")
         overlay.mount_by_settings(directories, target, str(place), [])
     elif way == "names":
         overlay.mount_by_names(directories, target, str(place), ["volatile"])
@@ -246,6 +248,28 @@ def test_old_kernels_take_short_names(tmp_path: Path, place: Path, monkeypatch: 
     overlay.mount_layers(many(tmp_path, 60), str(place / "rootfs"), str(place), userxattr=False)
     assert len(os.listdir(place / "rootfs")) == 61
     kernel.umount2(str(place / "rootfs"))
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["this kernel", "before 6.8"])
+def test_many_layers_read_only(store: Store, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+                               ) -> None:
+    """As `pyimage mount` mounts an image."""
+    def unknown(*_: object) -> None:
+        raise OSError(errno.EINVAL, "fsconfig: Unknown parameter 'lowerdir+'")
+
+    if old:
+        monkeypatch.setattr(kernel, "mount_filesystem", unknown)
+    target = str(place / "rootfs")
+    attach(store, Layers(["x"], many(tmp_path, 120), ["sha256:" + "0" * 64], ""), target)
+    try:
+        assert len(os.listdir(target)) == 121 and Path(target, "top").read_text() == "119"
+        shown = next(line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()
+                     if f" {target} " in line)
+        assert {"ro", "nosuid", "nodev"} <= set(shown[5].split(","))
+    finally:
+        kernel.umount2(target)
+    with pytest.raises(HostError, match="No such file"):
+        attach(store, Layers(["x"], [str(place / "absent")], ["sha256:" + "0" * 64], ""), target)
 
 
 def test_a_failed_mount_gives_the_reason(store: Store, place: Path) -> None:
