@@ -57,8 +57,8 @@ def test_input_is_optional_and_may_be_refused(box: Sandbox) -> None:
 def test_usage_is_that_of_the_run(box: Sandbox) -> None:
     busy = box.run(["sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"])
     idle = box.run(["sleep", "0.2"])
-    assert busy.usage.cpu > 0.05 > idle.usage.cpu > 0
-    assert 0.2 <= idle.usage.wall < 5
+    assert busy.usage.cpu > max(0.05, 4 * idle.usage.cpu) > 0 < idle.usage.cpu
+    assert 0.2 <= idle.usage.wall < 30
     eater = box.run(["sh", "-c", "head -c 30000000 /dev/zero | tail -c 30000000 >/dev/null"])
     assert eater.usage.memory > 25 << 20 > idle.usage.memory > 0
 
