@@ -35,7 +35,7 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps install uninstall deb demo test test-critest test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -116,6 +116,10 @@ test: all  ## run all tests that this host can run
 test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd
 	@tools/install-deps vm
 	tests/vm/run
+
+test-guest: all  ## run the core of the tests (tests/vm/core.toml) in that guest
+	@tools/install-deps vm
+	tests/vm/run --what core
 
 test-critest: all  ## run critest (CRITEST=path) under containerd with runc and with pyruntime, print both counts
 	@tools/install-deps test

@@ -20,7 +20,7 @@ from pyruntime.runtime.cgroups.host import discover
 from pyruntime.runtime.config.template import template
 from tests.commands import COMMAND
 
-PATIENCE = 30
+PATIENCE = 60
 NEED_ROOT = {"integration", "security"}
 # Modules, and tests of other modules: those with a fixture of the runtime run twice, with the front and with the front
 # switched off.

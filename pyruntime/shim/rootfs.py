@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 
 from pyruntime.errors import HostError, words
-from pyruntime.system import kernel, uapi
+from pyruntime.system import kernel, overlays, uapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,15 +115,31 @@ def _filesystem(entry: dict[str, Any], target: str, flags: int, data: list[str],
         (uapi.MS_NODEV, uapi.MOUNT_ATTR_NODEV), (uapi.MS_NOEXEC, uapi.MOUNT_ATTR_NOEXEC)) if flags & flag)
     if namespace >= 0:
         layers = _map_layers(layers, target, namespace)
-    # One by one (Linux 6.8): a setting is limited, too.
-    made = kernel.detached_filesystem(entry["type"], [
-        *settings[:1], *(("lowerdir+", layer) for layer in layers), *settings[1:]], attributes)
+    try:
+        # One by one (Linux 6.8): a setting is limited, too.
+        made = kernel.detached_filesystem(entry["type"], [
+            *settings[:1], *(("lowerdir+", layer) for layer in layers), *settings[1:]], attributes)
+    except OSError as error:
+        if error.errno != EINVAL or not layers:
+            raise
+        made = _by_descriptors(entry["source"], target, flags, layers, [
+            option for option in data if not option.startswith("lowerdir=")])
     try:
         if namespace >= 0:
             kernel.umount2(target, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)   # the overlay has its own
         kernel.move_mount(made, target)
     finally:
         os.close(made)
+
+
+def _by_descriptors(source: str, target: str, flags: int, layers: list[str], options: list[str]) -> int:
+    """The same detached overlay on an earlier kernel. It is mounted at ``target`` for a moment, where nothing of the
+    root filesystem is yet; what is mounted there are its layers at most."""
+    overlays.mount_by_descriptors(source, target, layers, options, flags)
+    try:
+        return kernel.open_tree(target, clone=True, recursive=False)
+    finally:
+        kernel.umount2(target, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)
 
 
 def _map_layers(layers: list[str], target: str, namespace: int) -> list[str]:

@@ -43,10 +43,15 @@ RUNTIME = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
 BinaryName = "{binary}"
+SystemdCgroup = {systemd}
 """
 # pyruntime's own shim, which containerd finds in PATH.
 SHIM = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.shim]
 runtime_type = "io.containerd.pyruntime.v2"
+"""
+# containerd 1.6 ignores other options of such a runtime.
+SHIM_OPTIONS = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.shim.options]
+ConfigPath = "{path}/shim.toml"
 """
 # Pods that this shim makes without a pause image. containerd 2.x only: 1.6 ignores the line.
 PODS = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.pods]
@@ -64,19 +69,24 @@ NETWORK = """{"cniVersion": "0.4.0", "name": "pods", "plugins": [
 
 class Containerd:
     """The daemon; ``programs`` is the directory of its programs, or nothing for the system's. ``cgroups`` are those
-    that it creates besides that of its namespace, ``tools`` is a directory of programs that runtimes run."""
+    that it creates besides that of its namespace, ``tools`` is a directory of programs that runtimes run. ``systemd``:
+    with the host's systemd, for scopes."""
 
     def __init__(self, path: Path, programs: Path | None, default: str = "runc", cgroups: tuple[str, ...] = (),
-                 tools: str = "") -> None:
+                 tools: str = "", *, systemd: bool = False) -> None:
         runc = str(shutil.which("runc"))
         self.runtimes = {"pyruntime": PYRUNTIME, "runc": runc}
         self.room = Room(path, [NAMESPACE, *cgroups], ":".join(filter(None, [
-            str(programs or ""), tools, str(Path(PYRUNTIME).parent)])))
-        runtimes = "".join(RUNTIME.format(name=name, binary=binary) for name, binary in self.runtimes.items())
+            str(programs or ""), tools, str(Path(PYRUNTIME).parent)])), systemd=systemd)
+        runtimes = "".join(RUNTIME.format(name=name, binary=binary, systemd=str(systemd).lower())
+                           for name, binary in self.runtimes.items()) + SHIM
+        if systemd:
+            (path / "shim.toml").write_text("SystemdCgroup = true\n")
+            runtimes += SHIM_OPTIONS.format(path=path)
         (path / "cni").mkdir()
         (path / "cni/10-pods.conflist").write_text(NETWORK)
         self.config = path / "config.toml"
-        self.config.write_text(CONFIG.format(path=path, default=default, runtimes=runtimes + SHIM + PODS))
+        self.config.write_text(CONFIG.format(path=path, default=default, runtimes=runtimes + PODS))
         self.log = path / "log"
         self.start()
         self.load(layout(path / "image"), "localhost/")

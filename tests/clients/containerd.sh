@@ -218,7 +218,7 @@ task ls -q
 
 ## metrics
 alive --memory-limit 67108864
-task metrics --format json $n | python3 -c 'import json, sys; d = json.load(sys.stdin); print(sorted(d), d.get("memory", {}).get("usage", {}).get("limit"))'
+task metrics --format json $n | python3 -c 'import json, sys; d = json.load(sys.stdin); m = d["memory"]; print(sorted(d), m.get("usage_limit") or m["usage"]["limit"])'
 gone
 
 ## kill

@@ -7,8 +7,10 @@ hierarchies are the host's); cgroups below the given names are removed at the en
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,6 +26,12 @@ mount --make-shared /run
 mkdir -p /run/lock /run/user
 ip link set lo up
 exec tini -s -- sleep infinity"""
+# For a room that shares systemd with the host, which has to know the PIDs that it is told.
+_SETUP_WITH_SYSTEMD = """set -e
+mount -t tmpfs -o mode=755 tmpfs /mnt
+for place in systemd dbus; do mkdir /mnt/$place; mount --rbind /run/$place /mnt/$place; done
+mount --no-mtab --move /mnt /run
+""" + _SETUP.partition("tmpfs /run\n")[2]
 _BARE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
@@ -34,9 +42,10 @@ def hierarchies() -> list[Path]:
 
 
 class Room:
-    """The namespaces; ``cgroups`` are the names of the top-level cgroups that the programs in them create."""
+    """The namespaces; ``cgroups`` are the names of the top-level cgroups that the programs in them create. With
+    ``systemd`` it has the host's systemd and its PIDs: its processes are then found by their mount namespace."""
 
-    def __init__(self, path: Path, cgroups: list[str], first_in_path: str = "") -> None:
+    def __init__(self, path: Path, cgroups: list[str], first_in_path: str = "", *, systemd: bool = False) -> None:
         for program in ("unshare", "nsenter", "setpriv", "ip", "tini"):
             if not shutil.which(program):
                 raise FileNotFoundError(f"{program} is not installed: run tools/install-deps test")
@@ -45,10 +54,11 @@ class Room:
         self._cgroups = [top / name for top in hierarchies() for name in cgroups]
         self._before = [directory for directory in self._cgroups if directory.exists()]
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._systemd = systemd
         self._holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--ipc", "--fork",
-             "--kill-child", "--mount-proc", "--propagation", "private", "sh", "-c", _SETUP],
-            stdin=subprocess.DEVNULL, start_new_session=True)
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--ipc", "--fork", "--kill-child",
+             *([] if systemd else ["--pid", "--mount-proc"]), "--propagation", "private", "sh", "-c",
+             _SETUP_WITH_SYSTEMD if systemd else _SETUP], stdin=subprocess.DEVNULL, start_new_session=True)
         self._init = self._wait_for_init()
 
     def _wait_for_init(self) -> int:
@@ -97,6 +107,10 @@ class Room:
 
     def close(self) -> None:
         """Kill all processes in the room, and remove the cgroups."""
+        if self._systemd:
+            for pid in self._inhabitants():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._holder.kill()
         self._holder.wait()
         for daemon in self._daemons:
@@ -105,6 +119,15 @@ class Room:
             if top not in self._before and top.exists():
                 for directory, _, _ in os.walk(top, topdown=False):
                     self._remove(Path(directory))
+
+    def _inhabitants(self) -> list[int]:
+        """The processes in the room's mount namespace, its init last."""
+        room, found = os.readlink(f"/proc/{self._init}/ns/mnt"), []
+        for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+            with contextlib.suppress(OSError):   # it has ended
+                if os.readlink(f"/proc/{pid}/ns/mnt") == room:
+                    found.append(pid)
+        return sorted(found, key=lambda pid: pid == self._init)
 
     def _remove(self, directory: Path) -> None:
         for _ in self.patience():

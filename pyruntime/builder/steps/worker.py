@@ -296,7 +296,7 @@ class _Step:
             if layers.directories:
                 try:
                     attach(self.store, layers, path)
-                except HostError:   # a kernel before 6.8, or without overlayfs: use a copy
+                except HostError:   # a kernel without overlayfs: use a copy
                     CopyDriver(self.store).prepare(layers, path, "")
             self._mounted[name] = Tree(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), f'"{name}"')
         return self._mounted[name]

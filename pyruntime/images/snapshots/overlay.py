@@ -14,6 +14,7 @@ from _thread import get_native_id
 
 from pyruntime.errors import HostError
 from pyruntime.images.snapshots.driver import Changes, Driver, copy_root, existing
+from pyruntime.images.store.layers import SHORT, bare
 from pyruntime.system import kernel
 
 TYPE_CHECKING = False
@@ -116,8 +117,9 @@ def mount_layers(directories: list[str], target: str, private: str, *, userxattr
         try:
             way()
             return
-        except OSError:
-            continue   # the first error says most
+        except OSError as error:
+            if error.errno == errno.ENOENT:   # else the first says most
+                first = error
     remedy = ": install fuse-overlayfs, or use another driver" if userxattr and not _fuse_overlayfs() else ""
     raise HostError(f'cannot mount an overlay of {len(directories)} layers at "{target}":'
                     f" {first.strerror or first}{remedy}")
@@ -134,7 +136,7 @@ def mount_by_settings(directories: list[str], target: str, private: str, flags: 
 
 
 def mount_by_names(directories: list[str], target: str, private: str, flags: list[str]) -> None:
-    """mount(2), whose options are limited to a page: layers as PRIVATE/l/0, l/1, ... and relative names. OSError."""
+    """mount(2), whose options are limited to a page: layers as links in PRIVATE/l, by relative names. OSError."""
     options = [*flags, *(f"{name}=off" for name in _OFF if "userxattr" not in flags)]
 
     def act(names: str) -> int:
@@ -161,15 +163,28 @@ def mount_by_fuse(program: str, directories: list[str], target: str, private: st
     _among_links(directories, private, act)
 
 
+def short_names(directories: list[str]) -> list[str]:
+    """A name for each layer: the end of its key, by which the garbage collection finds it among the mounts; for another
+    directory a number."""
+    names: dict[str, None] = {}
+    for number, path in enumerate(directories):
+        above, last = os.path.split(path)
+        key = bare(os.path.basename(above)) if last == "fs" else ""
+        ends = (key[-length:] for length in range(SHORT, len(key) + 1) if key.isalnum())
+        names[next((end for end in ends if end not in names), str(number))] = None
+    return list(names)
+
+
 def _among_links(directories: list[str], private: str, act: Callable[[str], int]) -> None:
     """Call ``act`` with the layers' short names, in a child whose working directory holds these links."""
     links = os.path.abspath(f"{private}/l")
     os.makedirs(links, 0o700, exist_ok=True)
     for name in os.listdir(links):
         os.unlink(f"{links}/{name}")
-    for number, path in enumerate(directories):
-        os.symlink(os.path.abspath(path), f"{links}/{number}")
-    names = ":".join(str(number) for number in reversed(range(len(directories))))
+    short = short_names(directories)
+    for name, path in zip(short, directories, strict=True):
+        os.symlink(os.path.abspath(path), f"{links}/{name}")
+    names = ":".join(reversed(short))
     child = os.fork()   # threads share the working directory
     if child == 0:
         code = errno.EIO

@@ -11,14 +11,15 @@ from pyruntime.images.store import trees
 from pyruntime.images.store.mountings import EMPTY
 from pyruntime.system import kernel
 from pyruntime.system.locks import hold
+from pyruntime.system.overlays import mount_by_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime.images.store.layers import Layers
     from pyruntime.images.store.store import Store
 
-# linux/mount.h: RDONLY, NOSUID, NODEV. Users who can reach the mount point must not be able
-# to use the image's set-user-ID programs and device nodes.
+# RDONLY, NOSUID, NODEV: as mount attributes (linux/mount.h), and with the same numbers as flags of mount(2). Users who
+# can reach the mount point must not be able to use the image's set-user-ID programs and device nodes.
 _ATTRIBUTES = 1 | 2 | 4
 
 
@@ -59,7 +60,13 @@ def attach(store: Store, layers: Layers, target: str) -> None:
     # Overlayfs without an upper directory needs two.
     directories = layers.directories[::-1] + ([empty] if len(layers.directories) == 1 else [])
     try:
-        kernel.mount_filesystem("overlay", target, _settings(store, directories), _ATTRIBUTES)
+        try:
+            kernel.mount_filesystem("overlay", target, _settings(store, directories), _ATTRIBUTES)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            mount_by_descriptors("overlay", target, directories, [
+                name for name, _ in _settings(store, []) if name != "source"], _ATTRIBUTES)
     except OSError as error:
         raise HostError(f'cannot mount {len(layers.directories)} layers at "{target}": {error.strerror}') from None
 

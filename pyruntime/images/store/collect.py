@@ -136,14 +136,23 @@ def _sweep(sweep: _Sweep, found: Collected, oldest: float, without: frozenset[st
         if digest not in marks.digests:
             sweep.drop(found.blobs, digest, layout.blob(digest), _on_disk(layout.blob(digest)))
     mounted = files.read("/proc/self/mountinfo", 1 << 28)
+    ends = _short_names(mounted)
     for key in layers.all_keys(layout):
         # A mounted one may be in use, for example by a bundle that was moved.
-        if key not in marks.keys and f"/{key}/fs".encode() not in mounted:
+        if key not in marks.keys and f"/{key}/fs".encode() not in mounted and not layers.bare(key).endswith(ends):
             sweep.drop(found.layers, key, layout.layer(key), _usage(layout, key))
     for name in os.listdir(layout.below("subvolumes")):
         if name not in marks.chains | marks.keys:   # leases name subvolumes like layers
             sweep.drop(found.subvolumes, name, layout.below("subvolumes", name))
     _sweep_unlocked(sweep, found, oldest)
+
+
+def _short_names(mounted: bytes) -> tuple[str, ...]:
+    """The ends of the keys of mounted layers, where there are no paths: mount_by_names of snapshots/overlay.py."""
+    options = [line.partition(b"lowerdir=")[2].partition(b",")[0] for line in mounted.splitlines()
+               if b" - overlay " in line]
+    names = {name.decode("ascii", "replace") for option in options for name in option.split(b":")}
+    return tuple(name for name in names if len(name) >= layers.SHORT and name.isalnum())
 
 
 def _sweep_unlocked(sweep: _Sweep, found: Collected, oldest: float) -> None:

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from pyruntime.images.store.layout import Layout
 
 
+SHORT = 6   # characters at the end of a key, by which a mount names a layer if a page has to hold all names
+
+
+def bare(key: str) -> str:
+    """A key without what tells its kind."""
+    return key.removesuffix(".chain")
+
+
 class Layers:
     """The extracted layers of an image; lists run from the bottom up.
 

@@ -18,7 +18,7 @@ from pyruntime.images.snapshots.choose import choose
 from pyruntime.images.snapshots.copy import CopyDriver
 from pyruntime.images.snapshots.driver import Driver
 from pyruntime.images.snapshots.overlay import OverlayDriver
-from pyruntime.images.snapshots.view import View
+from pyruntime.images.snapshots.view import View, attach
 from pyruntime.images.store.layers import Layers
 from pyruntime.images.store.store import Store
 from pyruntime.system import kernel
@@ -28,6 +28,7 @@ BASE = archive(("etc/", None), ("etc/passwd", b"root"), ("private/", None), ("pr
                ("dir/", None), ("dir/old", b"old"), mode=0o750, uid=5, root=True)
 TOP = archive((".wh.gone", b""), ("dir/", None), ("dir/.wh..wh..opq", b""), ("dir/new", b"new"), ("private/more", b"m"),
               ("link", "-> etc/passwd"))
+LINUX = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
 EXPECTED = {".", "etc", "etc/passwd", "private", "private/key", "private/more", "dir", "dir/new", "link"}
 
 
@@ -221,6 +222,8 @@ def test_500_layers(tmp_path: Path, place: Path, way: str) -> None:
         (place / name).mkdir()
     target = str(place / "rootfs")
     if way == "settings":
+        if LINUX < (6, 8):
+            pytest.skip("this kernel does not take layers one by one")
         overlay.mount_by_settings(directories, target, str(place), [])
     elif way == "names":
         overlay.mount_by_names(directories, target, str(place), ["volatile"])
@@ -248,6 +251,34 @@ def test_old_kernels_take_short_names(tmp_path: Path, place: Path, monkeypatch: 
     kernel.umount2(str(place / "rootfs"))
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["this kernel", "before 6.8"])
+def test_many_layers_read_only(store: Store, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+                               ) -> None:
+    """As `pyimage mount` mounts an image."""
+    def unknown(*_: object) -> None:
+        raise OSError(errno.EINVAL, "fsconfig: Unknown parameter 'lowerdir+'")
+
+    if old:
+        monkeypatch.setattr(kernel, "mount_filesystem", unknown)
+    target = str(place / "rootfs")
+    attach(store, Layers(["x"], many(tmp_path, 120), ["sha256:" + "0" * 64], ""), target)
+    try:
+        assert len(os.listdir(target)) == 121 and Path(target, "top").read_text() == "119"
+        shown = next(line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()
+                     if f" {target} " in line)
+        assert {"ro", "nosuid", "nodev"} <= set(shown[5].split(","))
+    finally:
+        kernel.umount2(target)
+    with pytest.raises(HostError, match="No such file"):
+        attach(store, Layers(["x"], [str(place / "absent")], ["sha256:" + "0" * 64], ""), target)
+
+
+def test_short_names_tell_layers_apart() -> None:
+    keys = ["0" * 64, "1" * 58 + "0" * 6, "a" * 64 + ".chain", "b" * 58 + "a" * 6]
+    assert overlay.short_names([*(f"/store/layers/{key}/fs" for key in keys), "/bundle/empty"]) == [
+        "000000", "1000000", "aaaaaa", "baaaaaa", "4"]
+
+
 def test_a_failed_mount_gives_the_reason(store: Store, place: Path) -> None:
     made = Layers(["x"], [str(place / "absent")], ["sha256:" + "0" * 64], "")
     with pytest.raises(HostError, match=r"cannot mount an overlay of 1 layers at .*rootfs.*No such file"):
@@ -263,8 +294,15 @@ def test_a_busy_root_filesystem_stays(store: Store, place: Path, image: Image) -
     driver.remove(target, private)
 
 
-def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image) -> None:
+@pytest.mark.parametrize("old", [False, True], ids=["this kernel", "before 6.8"])
+def test_gc_lets_mounted_layers_be(store: Store, place: Path, image: Image, monkeypatch: pytest.MonkeyPatch, old: bool
+                                   ) -> None:
     """The layers of a mounted root filesystem are kept, even if the image has no name."""
+    def unknown(*_: object) -> None:
+        raise OSError(errno.EINVAL, "fsconfig: Unknown parameter 'lowerdir+'")
+
+    if old:
+        monkeypatch.setattr(kernel, "mount_filesystem", unknown)
     made = pull(store, image, "x")
     driver = OverlayDriver(store)
     driver.prepare(made, str(place / "rootfs"), str(place / "private"))
@@ -284,6 +322,9 @@ def test_a_view_by_every_kernel_interface(store: Store, image: Image, monkeypatc
     view."""
     layers = pull(store, image, "x")
     mount, asked = kernel.detached_filesystem, []
+
+    if way == "lowerdir+" and LINUX < (6, 8):
+        pytest.skip("this kernel does not take layers one by one")
 
     def old(kind: str, settings: list[tuple[str, str | None]], attributes: int) -> int:
         asked.append({name for name, _ in settings} & {"lowerdir+", "lowerdir"})

@@ -33,6 +33,14 @@ def sh(box: Sandbox, script: str, **options: object) -> str:
     return str(done.stdout)
 
 
+def await_programs(box: Sandbox, name: str, count: int = 1) -> None:
+    """Wait until so many of these programs run."""
+    deadline = time.monotonic() + 60
+    while sh(box, "ps").count(name) < count:
+        assert time.monotonic() < deadline, f"not {count} of {name}"
+        time.sleep(0.02)
+
+
 def test_a_run_is_like_subprocess(box: Sandbox) -> None:
     done = box.run(["sh", "-c", "cat; echo problem >&2; exit 3"], input=b"to be read")
     assert (done.stdout, done.stderr, done.returncode, done.reason) == (b"to be read", b"problem\n", 3, "exited")
@@ -53,8 +61,8 @@ def test_input_is_optional_and_may_be_refused(box: Sandbox) -> None:
 def test_usage_is_that_of_the_run(box: Sandbox) -> None:
     busy = box.run(["sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"])
     idle = box.run(["sleep", "0.2"])
-    assert busy.usage.cpu > 0.05 > idle.usage.cpu > 0
-    assert 0.2 <= idle.usage.wall < 5
+    assert busy.usage.cpu > max(0.05, 4 * idle.usage.cpu) > 0 < idle.usage.cpu
+    assert 0.2 <= idle.usage.wall < 30
     eater = box.run(["sh", "-c", "head -c 30000000 /dev/zero | tail -c 30000000 >/dev/null"])
     assert eater.usage.memory > 25 << 20 > idle.usage.memory > 0
 
@@ -206,7 +214,7 @@ def test_close_cancels(rootfs: Path) -> None:
     threads = [threading.Thread(target=lambda: reasons.append(box.run(["sleep", "300"]).reason)) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    await_programs(box, "sleep 300", 3)
     box.close()
     for thread in threads:
         thread.join()
@@ -432,9 +440,11 @@ def test_processes_that_their_owner_left_frozen(rootfs: Path) -> None:
     with Sandbox(rootfs) as box:
         thread = threading.Thread(target=box.run, args=(["sleep", "300"],))
         thread.start()
-        time.sleep(0.3)
-        (frozen,) = Path("/sys/fs/cgroup/freezer", box.name).glob("run-*/freezer.state")
-        frozen.write_text("FROZEN")
+        await_programs(box, "sleep 300")
+        top = Path("/sys/fs/cgroup")
+        (frozen,) = [*top.glob(f"freezer/{box.name}/run-*/freezer.state"),
+                     *top.glob(f"{box.name}/run-*/cgroup.freeze")]
+        frozen.write_text("FROZEN" if frozen.name == "freezer.state" else "1")
         begun = time.monotonic()
         Runtime(f"{PLACE}/state").delete(box.name, force=True)
         thread.join()

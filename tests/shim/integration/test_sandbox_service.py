@@ -115,7 +115,11 @@ def test_a_pod_and_two_containers(machine: Machine) -> None:
     assert [line for line in reader.out.all().decode().splitlines() if "No such file" not in line] == [
         "shared", "pod1", "1", "pod1", "/etc/hosts"]
     metrics = pod.call("SandboxMetrics")["metrics"]["data"]
-    assert messages.METRICS_1.decode(metrics["value"])["memory"]["usage"]["usage"] > 0 or "v2" in metrics["type_url"]
+    if metrics["type_url"] == "io.containerd.cgroups.v2.Metrics":
+        used = messages.METRICS_2.decode(metrics["value"])["memory"]["usage"]
+    else:
+        used = messages.METRICS_1.decode(metrics["value"])["memory"]["usage"]["usage"]
+    assert used > 0
     writer.call("Kill", signal=9)
     assert writer.call("Wait")["exit_status"] == 137
     for container in (writer, reader):
