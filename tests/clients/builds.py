@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -36,6 +37,12 @@ def containerd() -> Path:
     if made.is_dir():
         return made
     CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:   # tests in another process may be building it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return made if made.is_dir() else _build(made)
+
+
+def _build(made: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         place = Path(work, "bin")
         done = subprocess.run(["go", "install", "-tags", _TAGS, "-ldflags", "-s -w",
