@@ -40,6 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(importlib.import_module(f"tests.{name}"))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests that passed have recorded as their "note": the cases that they skipped."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "note":
+                terminalreporter.write_line(str(value))
+
+
 def compile_c(target: Path, sources: list[Path], *flags: str, compiler: str = "gcc") -> Path:
     """Build a C program for a test; a warning is a failure."""
     if not shutil.which(compiler):
