@@ -39,9 +39,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Provide the fixtures of tests/containers.py and tests/front.py."""
-    for name in ("containers", "front"):
+    """Provide the fixtures of tests/containers.py and tests/front.py, and the hooks of the others."""
+    for name in ("containers", "front", "workers", "progress"):
         config.pluginmanager.register(importlib.import_module(f"tests.{name}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests that passed have recorded as their "note": the cases that they skipped."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "note":
+                terminalreporter.write_line(str(value))
 
 
 def compile_c(target: Path, sources: list[Path], *flags: str, compiler: str = "gcc") -> Path:

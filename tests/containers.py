@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -120,8 +121,9 @@ def processes(below: str) -> set[int]:
 
 def _ours(pid: str, below: str) -> bool:
     try:
-        return f"/pyruntime-tests-{os.getpid()}" in Path(f"/proc/{pid}/cgroup").read_text() or below in os.readlink(
-            f"/proc/{pid}/root")
+        groups = Path(f"/proc/{pid}/cgroup").read_text()
+        return re.search(rf"/pyruntime-tests-{os.getpid()}(/|$)", groups, re.MULTILINE) is not None or os.readlink(
+            f"/proc/{pid}/root").startswith(below)
     except OSError:
         return False   # the process has exited meanwhile
 
@@ -131,7 +133,7 @@ class Leftovers:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.below = str(root.parent.parent)
+        self.below = f"{root.parent.parent}/"
         self.before = (mounts(self.below), cgroups(), processes(self.below))
 
     def found(self) -> list[str]:
@@ -291,10 +293,17 @@ def own_bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def sample() -> Any:
-    """Creates sample bundles by name, where user namespaces can reach them."""
+    """Creates sample bundles by name, where user namespaces can reach them. What the hooks of one of them write is in
+    the bundle, in hooks.log."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-samples-") as name:
         os.chmod(name, 0o755)
-        yield lambda sample: build(Path(name), sample)
+
+        def make(sample: str) -> Path:
+            path = build(Path(name), sample)
+            config = path / "config.json"
+            config.write_text(config.read_text().replace("/tmp/pyruntime-hooks.log", f"{path}/hooks.log"))
+            return path
+        yield make
 
 
 def end(process: subprocess.Popen[Any]) -> None:

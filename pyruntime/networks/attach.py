@@ -332,7 +332,7 @@ class Departure:
         with networks.lock(site):
             publisher = endpoint.publisher()
             for entry in endpoint.joined:
-                endpoints.give_back(site, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
+                endpoints.give_back(site, entry["network"], endpoint.id)
             endpoints.drop(site, endpoint.id)   # last: as long as the endpoint exists, this is done again
             if publisher and endpoint.ports and endpoints.used(site, publisher["network"]):
                 _unpublish(site, endpoint, publisher)
@@ -414,7 +414,7 @@ def _leave(site: Site, endpoint: Endpoint, entry: dict[str, Any]) -> None:
         before.joined = list(endpoint.joined)
         endpoint.joined.remove(entry)
         endpoints.save(site, endpoint)
-        endpoints.give_back(site, entry["network"], endpoint.id, entry["ip"], entry["ip6"])
+        endpoints.give_back(site, entry["network"], endpoint.id)
         if entry is publisher and endpoint.ports:
             _unpublish(site, before, entry)
     names.ensure(site)

@@ -104,7 +104,10 @@ def read(site: Site, container_id: str) -> Endpoint | None:
 
 
 def drop(site: Site, container_id: str) -> None:
-    """Forget it."""
+    """Forget it, with what a process was writing when it was killed."""
+    for name in os.listdir(directory(site)):
+        if name.startswith(f"{container_id}."):
+            forget(f"{directory(site)}/{name}")
     forget(f"{directory(site)}/{container_id}")
 
 
@@ -198,15 +201,12 @@ def _take(path: str, address: str, container_id: str) -> bool:
     return True
 
 
-def give_back(site: Site, network: str, container_id: str, *addresses: str) -> None:
-    """Release addresses, if they are still the container's."""
-    for address in addresses:
-        path = f"{_leases(site, network)}/{address}"
-        try:
-            if address and os.readlink(path) == container_id:
-                os.unlink(path)
-        except FileNotFoundError:
-            continue   # released before
+def give_back(site: Site, network: str, container_id: str) -> None:
+    """Release a container's addresses, also one that was taken by a process that was killed before it recorded it. The
+    caller holds the networks' lock."""
+    for address, owner in leased(site, network).items():
+        if owner == container_id:
+            forget(f"{_leases(site, network)}/{address}")
 
 
 def forget_lost(site: Site) -> None:
@@ -216,6 +216,6 @@ def forget_lost(site: Site) -> None:
     except FileNotFoundError:
         return
     for network in networks:
-        for address, owner in leased(site, network).items():
+        for owner in set(leased(site, network).values()):
             if not os.path.exists(f"{directory(site)}/{owner}"):
-                give_back(site, network, owner, address)
+                give_back(site, network, owner)

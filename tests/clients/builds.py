@@ -1,7 +1,11 @@
-"""Programs without a package in Debian 12, built with the Go toolchain from pinned modules and cached between runs."""
+"""Programs without a package in Debian 12, built with the Go toolchain from pinned modules and cached between runs.
+
+``python -m tests.clients.builds`` builds them if the host can.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -36,6 +40,12 @@ def containerd() -> Path:
     if made.is_dir():
         return made
     CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:   # tests in another process may be building it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return made if made.is_dir() else _build(made)
+
+
+def _build(made: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         place = Path(work, "bin")
         done = subprocess.run(["go", "install", "-tags", _TAGS, "-ldflags", "-s -w",
@@ -46,3 +56,7 @@ def containerd() -> Path:
             raise RuntimeError(f"go install containerd {CONTAINERD}: {done.stderr[-2000:]}")
         place.rename(made)
     return made
+
+
+if __name__ == "__main__" and not why_not():   # before the tests, whose time is limited
+    containerd()

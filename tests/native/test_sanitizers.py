@@ -79,8 +79,8 @@ def test_programs_run_without_a_report(directory: Path, name: str, shared: str, 
                                        keywords: str, least: int) -> None:
     program = build(directory, [*(PROGRAMS / name).glob("*.c"), *PROGRAMS.glob(shared)])
     done = subprocess.run(["unshare", "--mount", "sh", "-c", INSIDE, "sh", program, installed,
-                           sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                           TOP / "tests" / tests, "-k", keywords], cwd=TOP, capture_output=True,
+                           sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp",
+                           directory / "t", TOP / "tests" / tests, "-k", keywords], cwd=TOP, capture_output=True,
                           text=True, check=False, env={**os.environ, "PYTEST_ADDOPTS": ""})
     assert reports(directory) == ""
     passed = re.search(r"(\d+) passed", done.stdout)

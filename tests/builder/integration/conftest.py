@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import glob
 import gzip
 import io
 import lzma
@@ -95,8 +96,9 @@ class Builder(Lab):
         """Leftovers of builds, except the cache: work, containers, and cgroups of RUN."""
         found = super().leftovers()
         # Named after the process that made it, which may belong to another test that runs at the same time.
-        found += [f"cgroup {path}" for place in ("pocker-build.*/", "*/pocker-build.*/")
-                  for path in Path("/sys/fs/cgroup").glob(place) if not start_time(int(path.name.split(".")[1]))]
+        found += [f"cgroup {path}" for place in ("pocker-build.*", "*/pocker-build.*")
+                  for path in map(Path, glob.glob(f"/sys/fs/cgroup/{place}/"))
+                  if not start_time(int(path.name.split(".")[1]))]
         mounts = Path(f"/proc/{self.host}/mountinfo").read_text().splitlines()
         found += [f"mount {line.split()[4]}" for line in mounts if line.split()[4].startswith(f"{self.path}/")]
         for directory in (self.store / "work", self.run / "build", self.store / "cache/locks"):

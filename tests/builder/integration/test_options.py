@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from pyruntime.runtime.cgroups.host import discover
 from tests.builder.integration.conftest import write
 from tests.builder.integration.machines import Machine, builder, fake
 from tests.images.integration.registries import FakeRegistry
@@ -25,14 +27,16 @@ def _manifest(builder: Machine, name: str) -> dict[str, object]:
 def test_resource_limits_of_run(builder: Machine, tmp_path: Path) -> None:
     text = B + ("RUN df -k /dev/shm | tail -1 | awk '{print $2}' >/shm; ulimit -n >/files;"
                 " cat /proc/self/cgroup >/group\n")
-    context = write(tmp_path / "context", text, {})
+    context, group = write(tmp_path / "context", text, {}), f"pocker-builds-{os.getpid()}"
     builder.ok("build", "-t", "app", "--network", "none", "--shm-size", "8m", "--ulimit", "nofile=123:456",
-               "--cgroup-parent", "/pocker-builds", context)
+               "--cgroup-parent", f"/{group}", context)
     run = ("run", "--rm", "--network", "none", "app", "cat")
     assert builder.ok(*run, "/shm", "/files").split() == [str(8 << 10), "123"]
-    assert "/pocker-builds/" in builder.ok(*run, "/group")
-    for path in Path("/sys/fs/cgroup").glob("**/pocker-builds"):
-        path.rmdir()
+    assert f"/{group}/" in builder.ok(*run, "/group")
+    for hierarchy in discover().all():
+        path = Path(hierarchy.mountpoint, group)
+        if path.exists():
+            path.rmdir()
     for words, said in ((("--shm-size", "x"), "--shm-size"), (("--ulimit", "x=1"), "--ulimit"),
                         (("--cgroup-parent", "a.slice"), "--cgroup-parent")):
         assert said in builder.fails("build", *words, context)

@@ -371,10 +371,10 @@ CASES = [
     Case("xz", lambda: b"\xfd7zXZ\x00" + bytes(600), "xz"),
     Case("bzip2", lambda: b"BZh91AY&SY" + bytes(600), "bzip2"),
     # ---- numbers of things
-    Case("entries", lambda: gzip.compress(header(b"d", b"5") * 60000 + END, 9), "entries"),
+    Case("entries", lambda: gzip.compress(header(b"d", b"5") * 6000 + END, 9), "entries"),
     Case("directories", lambda: tar(*(pax((b"path", _deep(1900) + b"/f")) + file(b"x") + file(b"d")
-                                      for _ in range(28))), "than the maximum of"),
-    Case("headers", lambda: gzip.compress(pax((b"comment", b"x")) * 60000 + file(b"f") + END, 9), "entries"),
+                                      for _ in range(3))), "than the maximum of"),
+    Case("headers", lambda: gzip.compress(pax((b"comment", b"x")) * 6000 + file(b"f") + END, 9), "entries"),
 ]
 # The limits in the tests, low enough that small archives exceed them: bytes, entries.
-LIMITS = (512 << 20, 50_000)
+LIMITS = (512 << 20, 5_000)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import base64
 import datetime
+import errno
 import hashlib
 import http.server
 import ipaddress
 import json
+import random
 import shutil
 import socket
 import ssl
@@ -84,11 +86,12 @@ def _certificate(name: str, issuer: tuple[rsa.RSAPrivateKey, x509.Certificate] |
 
 
 def free_port() -> int:
-    """A port that is not in use now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port where nobody listens, below those that the kernel gives to other tests meanwhile (ip_local_port_range)."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32768)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
+                return port
 
 
 class Registry:

@@ -34,6 +34,21 @@ def test_pocker_writes_events_of_networks_into_its_journal(tmp_path: Path) -> No
         "network", "create", {"ID": network.id, "Attributes": {"name": "back"}})
 
 
+def test_what_a_killed_start_has_not_recorded_is_released(tmp_path: Path) -> None:
+    """It was killed after it had taken an address, while it was writing that down."""
+    site, killed, other = Site(str(tmp_path / "root"), str(tmp_path / "run")), "a" * 64, "b" * 64
+    with networks.lock(site):
+        network = networks.make(site, "back", subnets=["10.254.77.0/24"])
+        endpoints.save(site, endpoints.Endpoint(id=killed))
+        for id in (killed, killed, other):
+            endpoints.lease(site, network, 4, id)
+        (tmp_path / f"run/networks/containers/{killed}.1.new").touch()
+        endpoints.give_back(site, "back", killed)
+        endpoints.drop(site, killed)
+        assert list(endpoints.leased(site, "back").values()) == [other]
+    assert list((tmp_path / "run/networks/containers").iterdir()) == []
+
+
 def test_an_endpoint_without_a_container_is_swept(tmp_path: Path) -> None:
     kept, gone = "a" * 64, "b" * 64
     site = Site(str(tmp_path / "root"), str(tmp_path / "run"), exists=lambda id: id == kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import subprocess
@@ -83,11 +84,11 @@ class Pocker:
         mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         found = {f"mount {point}" for point in mounts if point.startswith(str(self.path))}
         own = self._identifiers()   # other tests may run on this host at the same time
-        top = Path("/sys/fs/cgroup")
-        # The usual place, also of v1; scopes of systemd, in a slice.
-        places = (*top.glob("pocker-*/"), *top.glob("*/pocker-*/"), *top.glob("*.slice/*.slice/pocker-*/"))
-        found |= {f"cgroup {path}" for path in places
-                  if path.name.removeprefix("pocker-").removesuffix(".scope") in own}
+        # The usual place, also of v1; scopes of systemd, in a slice. Not by Path.glob(), which fails if another test
+        # removes a directory while it is read.
+        for pattern in ("pocker-*", "*/pocker-*", "*.slice/*.slice/pocker-*"):
+            found |= {f"cgroup {path}" for path in glob.glob(f"/sys/fs/cgroup/{pattern}/")
+                      if Path(path).name.removeprefix("pocker-").removesuffix(".scope") in own}
         found |= {f"link {name}" for name in os.listdir("/sys/class/net")}
         for entry in Path("/proc").iterdir():
             try:

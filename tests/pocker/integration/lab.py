@@ -113,6 +113,7 @@ class Lab(Pocker):
         self.outside = self._hold("unshare", "-n")
         self.prefix = ["nsenter", f"--net=/proc/{self.host}/ns/net", f"--mount=/proc/{self.host}/ns/mnt"]
         self.on_host("sh", "-ec", f"""
+            echo 0 >/proc/sys/net/ipv4/ip_forward
             ip link set lo up
             ip link add up0 type veth peer name down0 netns {self.outside}
             ip addr add {HOST}/24 dev up0

@@ -10,7 +10,7 @@ from bundles.build import names
 from pyruntime.runtime.config.load import load_bundle
 from pyruntime.runtime.lifecycle.create import Request, make_plan
 from tests.containers import Leftovers, Runtime
-from tests.runtime.integration.test_samples import HOOK_LOG, open_path
+from tests.runtime.integration.test_samples import open_path
 
 __all__ = ["open_path"]
 
@@ -28,7 +28,6 @@ def test_every_step_fails(runtime: Runtime, sample: Any, open_path: None, name: 
         if done.returncode == 0 or not named:
             wrong.append(f"{step.op.name} ({index + 1}, {step.phase}): {done.stderr.strip()}")
         leftovers.check()
-    HOOK_LOG.unlink(missing_ok=True)
     assert wrong == []
 
 
@@ -55,7 +54,6 @@ def test_every_process_is_killed(runtime: Runtime, front: str, sample: Any, open
             if runtime("delete", "--force", "c1").returncode:
                 wrong.append(f"{where}: delete --force failed")
         leftovers.check()
-    HOOK_LOG.unlink(missing_ok=True)
     assert wrong == []
 
 
@@ -76,7 +74,6 @@ def test_the_runtime_is_killed_at_every_step(runtime: Runtime, sample: Any, open
             assert state.returncode == 1 or '"status": "stopped"' in _settled(runtime), (step, state.stdout)
         runtime.ok("delete", "--force", "c1")
         leftovers.check()
-    HOOK_LOG.unlink(missing_ok=True)
 
 
 def _settled(runtime: Runtime) -> str:

@@ -98,7 +98,11 @@ def test_a_call_fails(runtime: Runtime, bundle: Bundle, tmp_path: Path, before: 
     bring(runtime, bundle.shell(WAITS), before)
     expected = failing.run(front="off")
     once_more()
-    calls = failing.calls()
+    found = [failing.calls()]
+    for _ in range(2):   # `pause` asks until the kernel has paused the container: on a busy host more often
+        once_more()
+        found.append(failing.calls())
+    calls = min(found, key=len)
     injected = handed_over = 0
     for name, number in calls:
         once_more()

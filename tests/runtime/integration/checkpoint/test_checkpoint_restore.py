@@ -85,9 +85,9 @@ def test_the_arguments_of_containerd(criu: Runtime, own_bundle: Bundle, counter:
     """As called by go-runc: options after arguments, an option with a single dash, and the container is a child of the
     caller."""
     image, work = tmp_path / "image", tmp_path / "work"
+    criu.ok("pause", "c1")   # CRIU refuses to restore a file that has been written since, if it was open
     criu.ok("checkpoint", "--image-path", image, "--work-path", work, "--leave-running", "c1")
     assert (work / "dump.log").exists() and not (image / "dump.log").exists()
-    grows(counter)
     criu.ok("delete", "--force", "c1")
     pid_file = tmp_path / "init.pid"
     script = ("import ctypes, os, subprocess, sys\n"

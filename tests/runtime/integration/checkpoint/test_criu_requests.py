@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pyruntime import Runtime as Library
 from pyruntime.errors import CriuError
 from tests.conftest import TOP
 from tests.containers import PATIENCE, Bundle, Runtime, end
+from tests.images.integration.registries import free_port
 from tests.runtime.integration.checkpoint.checkpointed import COUNT, fake_criu, grows, script
 
 
@@ -91,16 +91,9 @@ def test_the_status_descriptor(runtime: Runtime, own_bundle: Bundle, tmp_path: P
     os.close(ready)
 
 
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def test_memory_over_the_network(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
     """--page-server: the pages are sent to CRIU's page server, whose directory then has the image."""
-    image, port = tmp_path / "image", _free_port()
+    image, port = tmp_path / "image", free_port()
     image.mkdir()
     server = subprocess.Popen(["criu", "page-server", "--images-dir", image, "--address", "127.0.0.1", "--port",
                                str(port)], env=criu.environment)
