@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from pyruntime.shim.calls import Call
 from pyruntime.shim.link import MonitorLink
 from pyruntime.shim.sandbox_service import NoEvents
 from pyruntime.shim.server import Monitor, ShimServer
-from pyruntime.shim.service import Call, Service
+from pyruntime.shim.service import Service
 from pyruntime.shim.task import CREATED, Task, TaskProcess
 
 
