@@ -49,7 +49,7 @@ build/.packages: tools/install-deps
 	@mkdir -p $(@D) && touch $@
 
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(wildcard $(NATIVE)/snapshot/*.[ch]) $(STUB)/stub | $(PACKAGES)
-	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest ruff"
+	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest pytest-xdist ruff"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
@@ -95,10 +95,14 @@ generate:  ## regenerate the C headers of plans, config/_shape.py and the golden
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
-test: all  ## run all tests that this host can run
+# The tests mostly wait: TESTS_JOBS=N runs them in N processes, 0 one after the other.
+TESTS_JOBS ?= 0
+TESTS      ?=
+test: all  ## run all tests that this host can run (TESTS=path: these; TESTS_JOBS=N: in N processes)
 	@tools/install-deps test
 	@$(MAKE) -s lint
-	$(PY) -m pytest
+	-@$(PY) -m tests.clients.builds
+	$(PY) -m pytest -n $(TESTS_JOBS) --dist worksteal $(TESTS)
 
 test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd
 	@tools/install-deps vm

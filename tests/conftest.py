@@ -35,8 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Provide the fixtures of tests/containers.py and tests/front.py."""
-    for name in ("containers", "front"):
+    """Provide the fixtures of tests/containers.py and tests/front.py, and the hooks of the others."""
+    for name in ("containers", "front", "workers", "progress"):
         config.pluginmanager.register(importlib.import_module(f"tests.{name}"))
 
 

@@ -1,4 +1,7 @@
-"""Programs without a package in Debian 12, built with the Go toolchain from pinned modules and cached between runs."""
+"""Programs without a package in Debian 12, built with the Go toolchain from pinned modules and cached between runs.
+
+``python -m tests.clients.builds`` builds them if the host can.
+"""
 
 from __future__ import annotations
 
@@ -53,3 +56,7 @@ def _build(made: Path) -> Path:
             raise RuntimeError(f"go install containerd {CONTAINERD}: {done.stderr[-2000:]}")
         place.rename(made)
     return made
+
+
+if __name__ == "__main__" and not why_not():   # before the tests, whose time is limited
+    containerd()

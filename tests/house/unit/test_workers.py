@@ -1,0 +1,76 @@
+"""Tests in several processes: tests/workers.py and tests/progress.py."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TOP
+from tests.workers import ALONE, Machine
+
+PATIENCE = 60
+
+
+@pytest.mark.parametrize("entry", ALONE)
+def test_an_exception_names_tests_that_exist(entry: str) -> None:
+    module, _, function = entry.partition("::")
+    path = TOP / "tests" / module
+    assert path.exists() and (not function or f"\ndef {function}(" in path.read_text())
+    assert ALONE[entry]
+
+
+class Visit(threading.Thread):
+    """A process that waits for the machine; ``inside`` is set when it has it."""
+
+    def __init__(self, place: Path, by_itself: bool) -> None:
+        super().__init__()
+        self.inside = threading.Event()
+        self.machine = Machine(place)
+        self._by_itself = by_itself
+        self.start()
+
+    def run(self) -> None:
+        self.machine.enter(self._by_itself)
+        self.inside.set()
+
+
+def _awaits_lock(place: Path, name: str) -> bool:
+    """Whether somebody waits for one of the files of the lock."""
+    number = os.stat(place / name).st_ino
+    return re.search(rf"-> FLOCK .*:{number} ", Path("/proc/locks").read_text()) is not None
+
+
+def test_a_test_that_is_alone_is_neither_disturbed_nor_overtaken(tmp_path: Path) -> None:
+    first, second = (Visit(tmp_path, False) for _ in range(2))
+    assert first.inside.wait(PATIENCE) and second.inside.wait(PATIENCE), "ordinary tests run together"
+    alone = Visit(tmp_path, True)
+    while not _awaits_lock(tmp_path, "room"):
+        pass
+    late = Visit(tmp_path, False)
+    while not _awaits_lock(tmp_path, "gate"):
+        pass
+    first.machine.leave()
+    assert not alone.inside.is_set()
+    second.machine.leave()
+    assert alone.inside.wait(PATIENCE)
+    alone.join()
+    assert not late.inside.is_set()
+    alone.machine.leave()
+    assert late.inside.wait(PATIENCE)
+    late.join()
+
+
+def test_a_run_in_two_processes(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider",
+                           "tests/system/unit/test_times_files_processes.py"], cwd=TOP, capture_output=True, text=True,
+                          check=False, timeout=300, env={**os.environ, "TMPDIR": str(tmp_path), "PYTEST_ADDOPTS": ""})
+    assert done.returncode == 0, done.stdout + done.stderr
+    count = re.search(r"(\d+) passed", done.stdout)
+    assert count and f"100%: {count[1]} of {count[1]} tests, 0 failed, 0 skipped" in done.stdout
+    assert list(tmp_path.glob("pyruntime-tests-*")) == [], "its directory is removed"
