@@ -95,8 +95,8 @@ generate:  ## regenerate the C headers of plans, config/_shape.py and the golden
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
-# The tests mostly wait: TESTS_JOBS=N runs them in N processes, 0 one after the other.
-TESTS_JOBS ?= 0
+# The tests mostly wait: two processes for each CPU, at most 16. TESTS_JOBS=0: one after the other.
+TESTS_JOBS ?= $(shell n=$$(($$(nproc) * 2)); echo $$((n < 16 ? n : 16)))
 TESTS      ?=
 test: all  ## run all tests that this host can run (TESTS=path: these; TESTS_JOBS=N: in N processes)
 	@tools/install-deps test
