@@ -8,6 +8,7 @@ from collections.abc import Generator
 import pytest
 
 INTERVAL = 15   # seconds between two lines
+LONGEST = 200   # characters of a message
 
 Status = tuple[str, str, str]
 
@@ -33,7 +34,7 @@ class Progress:
         self._skipped += report.skipped
         if report.failed:
             reasons = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
-            self._reporter.write_line(f"failed ({report.when}): {report.nodeid}: {''.join(reasons[:1])}")
+            self._reporter.write_line(f"failed ({report.when}): {report.nodeid}: {''.join(reasons[:1])[:LONGEST]}")
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._done += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -72,7 +73,9 @@ class Controller:
     """The hooks of the process that starts the workers."""
 
     def __init__(self) -> None:
-        self._place = Path(tempfile.mkdtemp(prefix="pyruntime-tests-"))
+        # Not mkdtemp(): buildah refuses paths with "_/", which it may choose.
+        self._place = Path(tempfile.gettempdir(), f"pyruntime-tests-{secrets.token_hex(4)}")
+        self._place.mkdir()
         self._place.chmod(0o755)
 
     @pytest.hookimpl(optionalhook=True)

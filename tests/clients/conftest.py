@@ -43,3 +43,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("containerd", "case"), [*(("debian", case) for case in few),
                                                   *(("current", case) for case in every)],
                          indirect=["containerd"], scope="module")
+
+
+@pytest.hookimpl(trylast=True)   # after pytest has sorted them by the numbers of their parameters
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the same version are neighbours in each module: otherwise nearly each test would start a daemon."""
+    def version(item: pytest.Item) -> str:
+        return str(item.callspec.params.get("containerd", "")) if hasattr(item, "callspec") else ""
+
+    places = [number for number, item in enumerate(items) if version(item)]
+    first = {items[number].path: number for number in reversed(places)}
+    chosen = sorted((items[number] for number in places),
+                    key=lambda item: (first[item.path], VERSIONS.index(version(item))))
+    for number, item in zip(places, chosen, strict=True):
+        items[number] = item

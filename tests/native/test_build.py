@@ -14,7 +14,7 @@ from tests.conftest import TOP
 
 PROGRAMS = TOP / "pyruntime/native"
 ET_DYN, PT_INTERP, PT_GNU_RELRO = 3, 3, 0x6474E552   # elf.h
-STUB_SIZE = 102_400   # bytes: 25 pages
+STUB_SIZE = 102_400   # bytes, 25 pages: each counts in a waiting container
 
 
 def commands(**environment: str) -> str:
