@@ -108,8 +108,8 @@ deb: all  ## build a Debian package for this host's Python, in build/deb
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
-# The tests mostly wait: two processes for each CPU, at most 16. TESTS_JOBS=0: one after the other.
-TESTS_JOBS ?= $(shell n=$$(($$(nproc) * 2)); echo $$((n < 16 ? n : 16)))
+# The tests mostly wait: TESTS_JOBS=N runs them in N processes, 0 one after the other.
+TESTS_JOBS ?= 0
 TESTS      ?=
 test: all  ## run all tests that this host can run (TESTS=path: these; TESTS_JOBS=N: in N processes)
 	@tools/install-deps test
