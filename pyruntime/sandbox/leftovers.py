@@ -105,10 +105,10 @@ def every() -> list[FoundSandbox]:
 
 def _names() -> list[tuple[str, int, int]]:
     """The sandboxes' names, each with the pid and the start time of its program."""
-    try:
-        names = os.listdir(f"{place()}/state")
-    except FileNotFoundError:
-        return []
+    names: set[str] = set()
+    for kind in ("state", "files"):   # a program that is killed early has only the files
+        with suppress(FileNotFoundError):
+            names.update(os.listdir(f"{place()}/{kind}"))
     found = []
     for name in sorted(names):
         kind, *numbers = name.split("-")
@@ -137,7 +137,7 @@ def prune() -> PrunedSandboxes:
                 problems[name] = f'its cgroup "{unseen}" cannot be seen here: remove it where cgroups are mounted'
                 continue
             with suppress(FileNotFoundError):
-                shutil.rmtree(files_of(name))   # first: `_names` finds the sandbox as long as it has a state
+                shutil.rmtree(files_of(name))
             runtime().delete(name, force=True)
         except NoSuchContainer:
             continue   # another program was faster

@@ -319,8 +319,14 @@ if child == 0:
     box = Sandbox.host()
     os.kill(os.getpid(), signal.SIGKILL)
 os.waitpid(child, 0)
+child = os.fork()
+if child == 0:
+    from pyruntime.sandbox import container
+    container.configuration = lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL)   # before it has a state
+    Sandbox.host()
+os.waitpid(child, 0)
 found["left"] = os.listdir(os.environ["XDG_RUNTIME_DIR"] + "/pyruntime-sandbox/files")
-assert found["left"]
+assert len(found["left"]) == 1   # of the second; it has removed what the first had left
 with Sandbox.host() as box:
     box.run(["true"])
 """)
