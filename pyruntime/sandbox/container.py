@@ -15,7 +15,7 @@ from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, ERANGE
 from threading import Lock
 from weakref import WeakSet
 
-from pyruntime.errors import HostError, StepError
+from pyruntime.errors import HostError, StepError, UsageError
 from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import files_of, place, runtime
@@ -258,9 +258,15 @@ def _helper() -> Helper | None:
 
 
 def _user(asked: int | tuple[int, int], helper: Helper | None) -> tuple[int, int]:
-    """The uid and gid of programs; without subordinate IDs, there is none but root of the user namespace."""
+    """The uid and gid of programs; without subordinate IDs, there is none but root of the user namespace. Raises
+    UsageError if this user has subordinate IDs, and too few."""
     user = (asked, asked) if isinstance(asked, int) else asked
-    return user if helper is None or helper.maps(*user) else _ROOT
+    if helper is None or helper.maps(*user):
+        return user
+    if helper.ranges:   # root of the namespace is this program's user, from whom others are to be kept apart
+        raise UsageError(f"user {user[0]}, group {user[1]}: this user's subordinate IDs do not reach so far: choose"
+                         " lower ones with user=, or add some to /etc/subuid and /etc/subgid")
+    return _ROOT
 
 
 def _swap() -> tuple[bool, bool]:

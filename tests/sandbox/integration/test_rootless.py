@@ -290,6 +290,17 @@ with Sandbox.host(user=(1000, 50)) as box:
     assert (found["fork"], found["user"]) == ("content65534\n", "1000\n50\n")
 
 
+def test_a_user_without_an_id(home: Path) -> None:
+    """Not this program's user, whom the mounts belong to."""
+    found = user(home, """
+try:
+    Sandbox.host(user=(1000, 70000))
+except errors.UsageError as error:
+    found["told"] = str(error)
+""", SUBORDINATE)
+    assert "group 70000" in found["told"] and "/etc/subgid" in found["told"]
+
+
 def test_devices(home: Path) -> None:
     found = user(home, """
 with Sandbox.host(devices=["/dev/net/tun"]) as box:
