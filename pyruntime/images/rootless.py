@@ -72,6 +72,24 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
     if problem:
         raise HostError(f"cannot map user and group IDs into a user namespace: {problem}: check the lines of user {uid}"
                         " in /etc/subuid and /etc/subgid, and that newuidmap and newgidmap are setuid root")
+    _become_root()
+
+
+def join(namespace: int) -> None:
+    """As `enter`, but into the user namespace of a descriptor, which this user has made and which has its IDs. Closes
+    the descriptor. Raises HostError."""
+    from pyruntime.system import kernel  # lazy: only without root
+
+    try:
+        kernel.setns(namespace, CLONE_NEWUSER)
+    except OSError as error:
+        raise HostError(f"cannot enter this program's user namespace again: {error.strerror}") from None
+    os.close(namespace)
+    _become_root()
+
+
+def _become_root() -> None:
+    """Root of this user namespace, and a mount namespace that belongs to it."""
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     _unshare(CLONE_NEWNS)

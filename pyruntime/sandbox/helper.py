@@ -2,7 +2,9 @@
 
 A process with threads cannot enter a user namespace (user_namespaces(7)), and a library does not know which threads its
 program has. So the first sandbox starts a helper (helper_process.py), which becomes root of a user namespace. It forks
-for each call, and ends with this program. All sandboxes of the program are in this user namespace.
+for each call, and ends with this program. All sandboxes of the program are in this user namespace, and those of its
+children (fork), because they may use the templates of the program: each has its own helper there. So has a program
+whose helper was killed.
 """
 
 from __future__ import annotations
@@ -35,19 +37,32 @@ class Helper:
     ``ranges``     whether it has the user's subordinate IDs (subuid(5)), not only the user, who is root there
     """
 
-    def __init__(self) -> None:
-        """Raises HostError if this user cannot make user namespaces."""
+    _held: int
+
+    def __init__(self, before: Helper | None = None) -> None:
+        """``before``: a helper that has ended, or that of the parent (fork): this one enters its user namespace, where
+        its sandboxes and templates are. Raises HostError if this user cannot make user namespaces."""
+        entered = () if before is None else (before._held,)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         with theirs:
-            self._process = subprocess.Popen(own_program("sandbox/__main__.py"), stdin=theirs.fileno(),
-                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+            try:
+                self._process = subprocess.Popen(
+                    [*own_program("sandbox/__main__.py"), *map(str, entered)], pass_fds=entered, stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+            except OSError as error:
+                self._control.close()
+                raise HostError("cannot start the helper of sandboxes without root:"
+                                f" {error.filename or 'fork'}: {error.strerror}") from None
         self._held = -1
         try:
             told = self._control.recv(1 << 16)
             if not told:
                 raise HostError(f"the helper of sandboxes without root ended with status {self._process.wait()}")
             self._maps: tuple[list[tuple[int, int, int]], ...] = _result(told)
-            self._held = os.open(f"/proc/{self._process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            if before is None:
+                self._held = os.open(f"/proc/{self._process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            else:
+                self._held, before._held = before._held, -1
         except BaseException:
             self.close()
             raise
@@ -66,6 +81,7 @@ class Helper:
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], fds: Sequence[int], base: int) -> tuple[Any, int]:
         """See private_mounts.call. The function is one of a module, and the arguments can be pickled."""
+        found: list[int] = []
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             with ours:
@@ -74,42 +90,40 @@ class Helper:
                 socket.send_fds(ours, [ASK], [*fds, *([base] if base >= 0 else [])])
                 ours.sendall(pickle.dumps((function, args, base >= 0)))
                 ours.shutdown(socket.SHUT_WR)
-                _, found = receive(ours)
-                answer = received(ours)
+                found += receive(ours)[1]
+                return _result(received(ours)), found.pop()
         except OSError as error:
             raise PyruntimeError(f"the helper of sandboxes without root cannot be asked: {error.strerror}") from None
-        if not found:
-            raise PyruntimeError("the helper of sandboxes without root was killed")
-        try:
-            return _result(answer), found[0]
-        except BaseException:
-            os.close(found[0])
-            raise
+        except (EOFError, pickle.UnpicklingError):   # an incomplete answer
+            raise PyruntimeError("the helper of sandboxes without root was killed") from None
+        finally:
+            for namespace in found:   # of a call that has failed
+                os.close(namespace)
 
     def close(self) -> None:
         """End the process."""
-        self._forget()
-        self._process.wait()
-
-    def forget(self) -> None:
-        """In a child of this process (fork): the helper is not its own."""
-        self._forget()
-        self._process.returncode = 0   # nothing to wait for
-
-    def _forget(self) -> None:
+        if self.alive:
+            self._control.shutdown(socket.SHUT_RDWR)   # a child that did not come from Python may have a copy
         self._control.close()
+        self._process.wait()
         held, self._held = self._held, -1
         if held >= 0:
             os.close(held)
+
+    def forget(self) -> None:
+        """In a child of this process (fork): the helper is not its own."""
+        self._control.close()
+        self._process.returncode = 0   # nothing to wait for
 
 
 def helper() -> Helper:
     """The helper of this program, which is started if there is none. Raises HostError."""
     with _lock:
         if not (_helpers and _helpers[0].alive):
-            for ended in _helpers:
-                ended.close()
-            _helpers[:] = [Helper()]
+            before = _helpers[0] if _helpers else None
+            _helpers[:] = [Helper(before)]
+            if before:
+                before.close()
         return _helpers[0]
 
 
@@ -159,7 +173,6 @@ def _result(data: bytes) -> Any:
 def _after_fork() -> None:
     for one in _helpers:
         one.forget()
-    _helpers.clear()
     _lock.release()
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import socket
+from contextlib import suppress
 
 from pyruntime.errors import HostError
 from pyruntime.images import rootless
@@ -19,14 +20,18 @@ from pyruntime.system.uapi import CLONE_NEWNS, MS_PRIVATE, MS_REC, MS_SLAVE
 from pyruntime.system.user_namespace import id_map
 
 
-def main() -> None:
-    """Serve until the program ends, or does not want us any more."""
+def main(entered: int = -1) -> None:
+    """Serve until the program ends, or does not want us any more. ``entered``: a descriptor of the user namespace to be
+    in; -1: a new one."""
     control = socket.socket(fileno=os.dup(0))
     os.dup2(1, 0)   # /dev/null: what is opened later gets no number of a standard stream
     os.chdir("/")   # not to keep the program's directory busy
     try:
         settle()
-        rootless.enter()
+        if entered >= 0:
+            rootless.join(entered)
+        else:
+            rootless.enter()
         # Mounts that the host gets later appear here, not those of ours there.
         kernel.mount("none", "/", "none", MS_REC | MS_SLAVE, "")
     except BaseException as error:
@@ -38,12 +43,19 @@ def main() -> None:
         asked, fds = receive(control)
         if not asked:
             return
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            control.close()
-            _serve(socket.socket(fileno=fds[0]))
-            os._exit(0)
-        os.close(fds[0])
+        with socket.socket(fileno=fds[0]) as sock:
+            try:
+                child = os.fork()
+            except OSError as error:   # a program in a sandbox may have made all the processes that the user may have
+                _refuse(sock, error)
+                continue
+            if child == 0:
+                try:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    control.close()
+                    _serve(sock)
+                finally:
+                    os._exit(0)
 
 
 def _serve(sock: socket.socket) -> None:
@@ -61,6 +73,23 @@ def _serve(sock: socket.socket) -> None:
         answer = pickle.dumps((True, function(*fds, *args)))
     except BaseException as error:
         answer = failure(error)
+    _answer(sock, answer)
+
+
+def _refuse(sock: socket.socket, error: OSError) -> None:
+    """Answer a call that cannot be carried out."""
+    with suppress(OSError):   # nobody waits for the answer any more
+        for fd in receive(sock)[1]:
+            os.close(fd)
+        received(sock)
+        _answer(sock, failure(HostError(f"cannot start a process for a sandbox: {error.strerror}: end other processes"
+                                        " of this user, or allow more (RLIMIT_NPROC, pids.max)")))
+
+
+def _answer(sock: socket.socket, answer: bytes) -> None:
     namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    socket.send_fds(sock, [ASK], [namespace])
+    try:
+        socket.send_fds(sock, [ASK], [namespace])
+    finally:
+        os.close(namespace)
     sock.sendall(answer)

@@ -301,6 +301,105 @@ except errors.UsageError as error:
     assert "group 70000" in found["told"] and "/etc/subgid" in found["told"]
 
 
+ASK = """
+from pyruntime.sandbox import helper as helpers
+from pyruntime.sandbox.helper import helper
+def told(call):
+    try:
+        return call()
+    except errors.PyruntimeError as error:
+        return type(error).__name__ + ": " + str(error)
+"""
+
+
+@pytest.mark.parametrize("etc", [{}, SUBORDINATE], ids=["one ID", "subordinate IDs"])
+def test_templates_outlive_the_helper(home: Path, etc: Mapping[str, str]) -> None:
+    """In a child (fork), and after the helper was killed: another helper enters the same user namespace."""
+    found = user(home, ASK + """
+def used(it):
+    with it.sandbox() as box, box.fork() as other:
+        return other.run(["cat", "file"], text=True).stdout
+with Template(files={"/work/file": "content"}) as it, it.sandbox() as living:
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(theirs, told(lambda: used(it)).encode())
+        sys.exit()
+    os.close(theirs)
+    found["child"] = os.read(ours, 4096).decode()
+    os.waitpid(child, 0)
+    found["parent"] = used(it)
+    for _ in range(2):
+        helper()._process.kill()
+        helper()._process.wait()
+        found["again"] = told(lambda: used(it))
+    living.write("/work/file", "other")
+    with living.fork() as other:
+        found["living"] = other.read("/work/file").decode()
+""", etc)
+    assert found == {"child": "content", "parent": "content", "again": "content", "living": "other"}
+
+
+def test_no_more_processes(home: Path) -> None:
+    """A program in a sandbox may have used up what this user may have: the helper remains."""
+    found = user(home, ASK + """
+import resource
+with Sandbox.host() as box:
+    one = helper()
+    before = resource.prlimit(one._process.pid, resource.RLIMIT_NPROC)
+    resource.prlimit(one._process.pid, resource.RLIMIT_NPROC, (0, before[1]))
+    found["refused"] = [told(lambda: box.write("/work/file", "x" * (4 << 20))) for _ in range(3)]
+    resource.prlimit(one._process.pid, resource.RLIMIT_NPROC, before)
+    box.write("/work/file", "content")
+    found["read"] = box.read("/work/file").decode()
+    found["same"] = one is helper()
+""")
+    assert len(found["refused"]) == 3
+    assert all("HostError: cannot start a process for a sandbox" in told for told in found["refused"])
+    assert (found["read"], found["same"]) == ("content", True)
+
+
+def test_calls_that_are_cut(home: Path) -> None:
+    """A killed process of the helper is an error of ours, and leaves no descriptor; so is a helper that cannot start.
+    """
+    found = user(home, ASK + """
+import signal
+found["start"] = []
+ours = helpers.own_program
+helpers.own_program = lambda script: ["/nowhere"]
+found["start"] = told(Sandbox.host)
+helpers.own_program = ours
+receive = helpers.receive
+def kill_after(sock):
+    got = receive(sock)
+    pid = helper()._process.pid
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        for child in file.read().split():
+            os.kill(int(child), signal.SIGKILL)
+    return got
+with Sandbox.host() as box:
+    box.write("/work/file", b"x" * (16 << 20))
+    before = sorted(os.listdir("/proc/self/fd"))
+    helpers.receive = kill_after   # the answer does not fit into a socket: its process is still there
+    found["cut"] = told(lambda: box.read("/work/file"))
+    helpers.receive = receive
+    found["left"] = len(os.listdir("/proc/self/fd")) - len(before)
+    found["size"] = len(box.read("/work/file"))
+""")
+    assert found["start"].startswith("HostError: cannot start the helper") and "/nowhere" in found["start"]
+    assert found["cut"] == "PyruntimeError: the helper of sandboxes without root was killed"
+    assert (found["left"], found["size"]) == (0, 16 << 20)
+
+
+def test_the_end_does_not_wait_for_copies(home: Path) -> None:
+    """As a child has them that did not come from Python."""
+    user(home, """
+from pyruntime.sandbox.helper import helper
+with Sandbox.host():
+    copy = os.dup(helper()._control.fileno())
+""")
+
+
 def test_devices(home: Path) -> None:
     found = user(home, """
 with Sandbox.host(devices=["/dev/net/tun"]) as box:
