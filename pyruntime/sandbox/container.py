@@ -28,6 +28,7 @@ from pyruntime.sandbox.private_mounts import (
 )
 from pyruntime.sandbox.sources import HostMount, Prepared, RootSource, writable_directory
 from pyruntime.system.files import replace
+from pyruntime.system.sockets import blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class SandboxContainer:
         self._helper = _helper()
         self.user = _user(settings.user, self._helper)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        blocking(self._control, theirs)
         _controls.add(self._control)
         with ExitStack() as undo:
             undo.callback(self._control.close)

@@ -18,6 +18,7 @@ from threading import Lock
 
 from pyruntime.errors import HostError, PyruntimeError
 from pyruntime.system.processes import own_program
+from pyruntime.system.sockets import blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Helper:
         its sandboxes and templates are. Raises HostError if this user cannot make user namespaces."""
         entered = () if before is None else (before._held,)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        blocking(self._control, theirs)
         with theirs:
             try:
                 self._process = subprocess.Popen(
@@ -84,6 +86,7 @@ class Helper:
         found: list[int] = []
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            blocking(ours, theirs)
             with ours:
                 with theirs:
                     socket.send_fds(self._control, [ASK], [theirs.fileno()])

@@ -20,7 +20,7 @@ from pyruntime.errors import StateError, WaitTimeout
 from pyruntime.sandbox import result
 from pyruntime.sandbox.limits import size
 from pyruntime.sandbox.pipes import CHUNK, LONGEST, KeptOutput, ProgramStreams, Pump
-from pyruntime.system.sockets import receive_fd
+from pyruntime.system.sockets import blocking, receive_fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Process:
 
     def _on_terminal(self, env: Sequence[str] | None, cwd: str, window: tuple[int, int]) -> list[int]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        blocking(ours, theirs)
         silence = -1
 
         def known() -> None:

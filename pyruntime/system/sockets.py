@@ -8,6 +8,14 @@ import os
 from pyruntime.errors import PyruntimeError
 
 
+def blocking(*ends: _socket.socket) -> None:
+    """Let the ends of a socket pair wait: a program that uses the library may have called socket.setdefaulttimeout(3),
+    which makes new sockets nonblocking, also in the process that gets one."""
+    if _socket.getdefaulttimeout() is not None:
+        for end in ends:
+            end.settimeout(None)
+
+
 def address(path: str) -> tuple[str, int]:
     """A name of the socket ``path`` that is short enough for sun_path, and the descriptor that keeps the name valid."""
     fd = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

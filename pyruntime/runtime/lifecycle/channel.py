@@ -8,6 +8,7 @@ from struct import Struct
 
 from pyruntime.errors import PyruntimeError
 from pyruntime.runtime.lifecycle import faults
+from pyruntime.system.sockets import blocking
 
 REPORT = Struct("<IIii32s464s")   # struct report of native/stub.h
 SYNC, CLONED, CREATED, EXEC, FAULT, FAILED = range(1, 7)
@@ -32,6 +33,7 @@ _passing: set[_socket.socket] = set()
 def pair() -> tuple[_socket.socket, _socket.socket]:
     """A connected pair of sockets that preserves message boundaries: ours, and the stub's, for `passed`."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+    blocking(ours, theirs)
     _passing.add(theirs)
     return ours, theirs
 

@@ -224,6 +224,7 @@ def _in_foreground(container: StateDirectory, record: StateRecord, config: Confi
     try:
         if terminal:
             ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+            sockets.blocking(*ends)
         entry = _launch(container, record, config, request, ends[1] if ends else None)
         if foreground is not None and ends:
             entry.on_pid = lambda pid: foreground.terminal(sockets.receive_fd(ends[0]), stdin=request.stdin)

@@ -39,6 +39,7 @@ def run(root: str, container_id: str, bundle: str, request: Request, *, keep: bo
         ours = None
         if load_bundle(bundle, process_needed=False, file=request.config_file).get("process.terminal", False):
             ours, request.console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+            sockets.blocking(ours, request.console)
         if subreaper:
             _become_subreaper()
         record = create(root, container_id, bundle, request)

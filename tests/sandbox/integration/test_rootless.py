@@ -400,6 +400,16 @@ with Sandbox.host():
 """)
 
 
+def test_a_default_timeout_of_sockets(home: Path) -> None:
+    found = user(home, """
+import socket
+socket.setdefaulttimeout(0.2)
+with Sandbox.host() as box:
+    found["out"] = box.run(["sh", "-c", "sleep 1; echo out"], text=True).stdout
+""")
+    assert found == {"out": "out\n"}
+
+
 def test_devices(home: Path) -> None:
     found = user(home, """
 with Sandbox.host(devices=["/dev/net/tun"]) as box:

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -646,3 +647,16 @@ except HostError as error:
     first, second = done.stdout.splitlines()
     assert first == f"{missing} {'exited' if controller == 'memory' else 'oom'} {controller != 'pids'}"
     assert f'"{controller}" controller' in second
+
+
+def test_a_default_timeout_of_sockets(rootfs: Path) -> None:
+    """It makes the sockets nonblocking that a program creates, and those that it gives to other processes."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.2)
+    try:
+        with Sandbox(rootfs) as box:
+            assert sh(box, "sleep 1; echo out") == "out\n"
+            with box.popen(["sh", "-c", "sleep 1; tty"], terminal=True, text=True) as process:
+                assert process.stdout and "/dev/pts/0" in process.stdout.read()
+    finally:
+        socket.setdefaulttimeout(before)
