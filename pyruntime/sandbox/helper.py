@@ -14,7 +14,7 @@ import pickle
 import socket
 import subprocess
 from array import array
-from threading import Lock
+from threading import RLock
 
 from pyruntime.errors import HostError, PyruntimeError
 from pyruntime.system.processes import own_program
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ASK = b"\0"   # what is sent with descriptors
 _MOST = 8     # descriptors of one message
-_lock = Lock()
+_lock = RLock()   # of `_helpers`, and of what no child may have; reentrant: the garbage collector closes sandboxes
 _helpers: list[Helper] = []   # the one of this process, if it has been started
 
 
@@ -85,11 +85,12 @@ class Helper:
         """See private_mounts.call. The function is one of a module, and the arguments can be pickled."""
         found: list[int] = []
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-            blocking(ours, theirs)
-            with ours:
+            with _lock:   # no child (fork) gets a copy of theirs: the answer would not end before the child
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+                blocking(ours, theirs)
                 with theirs:
                     socket.send_fds(self._control, [ASK], [theirs.fileno()])
+            with ours:
                 socket.send_fds(ours, [ASK], [*fds, *([base] if base >= 0 else [])])
                 ours.sendall(pickle.dumps((function, args, base >= 0)))
                 ours.shutdown(socket.SHUT_WR)

@@ -391,6 +391,38 @@ with Sandbox.host() as box:
     assert (found["left"], found["size"]) == (0, 16 << 20)
 
 
+def test_a_child_does_not_delay_an_answer(home: Path) -> None:
+    """A thread forks while another one asks the helper; the child lives on."""
+    found = user(home, ASK + """
+ours, theirs = os.pipe()
+children = []
+def fork():
+    child = os.fork()
+    if child == 0:
+        os.close(theirs)
+        os.read(ours, 1)   # until the parent closes its end
+        os._exit(0)
+    children.append(child)
+thread = threading.Thread(target=fork)
+send = helpers.socket.send_fds
+def send_fds(*args):
+    if thread.ident is None:
+        thread.start()
+        thread.join(1)   # if it can fork now, it does
+    return send(*args)
+with Sandbox.host() as box:
+    helpers.socket.send_fds = send_fds
+    asked = threading.Thread(target=box.write, args=("/work/file", "content"))
+    asked.start()
+    asked.join(10)
+    found["waits"] = asked.is_alive()
+    os.close(theirs)
+    thread.join()
+    os.waitpid(children[0], 0)
+""")
+    assert found == {"waits": False}
+
+
 def test_the_end_does_not_wait_for_copies(home: Path) -> None:
     """As a child has them that did not come from Python."""
     user(home, """
