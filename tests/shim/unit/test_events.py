@@ -80,3 +80,26 @@ def test_a_refused_event_delays_those_of_its_container_only(room: Any) -> None:
     assert serve_until(6)[3:] == [("bad", 1), ("bad", 2), ("bad", 2)]
     assert publisher.pending == 0 and publisher.patience() < 0
     assert [line.rpartition(": ")[2] for line in logged] == ["no", "no"]
+
+
+def test_the_events_of_a_container_that_has_ended_are_all_published(tmp_path: Path) -> None:
+    """Its monitor ends after Shutdown, which does not wait long for containerd. If its first events were dropped when
+    the connection to containerd fails, the next ones would come without them."""
+    poll, pair = select.epoll(), [_socket.socketpair() for _ in range(2)]
+    ended, other = (MonitorLink(ends[0]) for ends in pair)
+    publisher = Publisher(str(tmp_path / "containerd"), "tests", poll, print, lambda: None)
+    ended.broken = True
+    for pid in (1, 2):
+        publisher.publish(ended, "/tasks/start", container_id="ended", pid=pid)
+        publisher.publish(other, "/tasks/start", container_id="other", pid=pid)
+    publisher._fail()
+    containerd = Refusing(tmp_path / "containerd")
+    while publisher.pending:
+        if poll.poll(publisher.patience()):
+            publisher.read()
+        publisher.turn()
+    assert containerd.seen == [("ended", 1), ("other", 1), ("ended", 2), ("other", 2)]
+    containerd.listener.close()
+    publisher._disconnect()
+    for end in (*pair[0], *pair[1]):
+        end.close()
