@@ -232,7 +232,8 @@ class ShimServer:
 
         if process.exec_id and process.lock.acquire(blocking=False):   # no other thread works on it: it is done at once
             try:
-                self._guarded("exit", task, settle)
+                with task.link.together():
+                    self._guarded("exit", task, settle)
             finally:
                 process.lock.release()
         else:

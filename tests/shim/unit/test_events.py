@@ -14,7 +14,9 @@ import pytest
 
 from pyruntime.shim import events, messages
 from pyruntime.shim.events import Publisher
-from pyruntime.shim.link import MonitorLink
+from pyruntime.shim.link import BIND, CONFIRMED, EVENT, EXIT, MonitorLink, ProcessExit
+from pyruntime.shim.service import Service
+from pyruntime.shim.task import STARTED, Task, TaskProcess
 from tests.shim.client import FRAME, read_frame
 
 
@@ -102,4 +104,23 @@ def test_the_events_of_a_container_that_has_ended_are_all_published(tmp_path: Pa
     containerd.listener.close()
     publisher._disconnect()
     for end in (*pair[0], *pair[1]):
+        end.close()
+
+
+def test_the_monitor_has_an_event_before_it_is_confirmed(room: Any, tmp_path: Path) -> None:
+    """Otherwise it would keep the event, and tell the next server to publish it again. Any thread may announce the end
+    of a process, and the loop may read containerd's answer before that thread goes on."""
+    publisher, _, serve_until, _ = room
+    ours, monitor = _socket.socketpair()
+    link = MonitorLink(ours)
+    task = Task("good", str(tmp_path), link, str(tmp_path), lambda task, process: None)
+    process = task.processes["e"] = TaskProcess(str(tmp_path), exec_id="e", pid=2, phase=STARTED)
+    process.end = ProcessExit(EXIT.pack(7, 0, 1, 2, 0))
+    loop = threading.Thread(target=serve_until, args=(1,))
+    loop.start()
+    process.waiters.append(loop.join)
+    Service("tests", publisher, lambda task: None).settle(task, process)
+    assert [packet.kind for packet in MonitorLink(monitor).packets()] == [EVENT, CONFIRMED, BIND]
+    assert process.finished
+    for end in (ours, monitor):
         end.close()
