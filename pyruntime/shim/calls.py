@@ -57,9 +57,10 @@ class Call:
         self.last = 0   # 1 if the monitor is to end when the answer is sent, 2: when the client has left after that
 
     def expect(self) -> None:
-        """Called for a repeated Create or Start, before anything else: the process is announced by it."""
+        """Called for a repeated Create or Start, before anything else: the process is announced by it. A request for
+        another task is refused."""
         process = self.task.processes.get(self.values.get("exec_id", ""))
-        if process:
+        if process and self.values["id"] == self.task.id:
             process.expected = True
 
     def process(self) -> TaskProcess:

@@ -196,8 +196,6 @@ class Publisher:
     def _fail(self) -> None:
         """There is no containerd: try again soon."""
         self._disconnect()
-        while self._queue and self._queue[0][0].broken:   # containerd has given up the container
-            self._confirm(self._queue[0])
         self._again = time.monotonic() + _PAUSE
         self._wake()
 

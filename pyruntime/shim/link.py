@@ -111,7 +111,9 @@ class MonitorLink:
         del self._received[:at]
 
     def together(self) -> Together:
-        """A context in which this thread's packets are kept, and sent at its end: the monitor wakes up once."""
+        """A context in which this thread's packets are kept, and sent at its end: the monitor wakes up once. Events are
+        published in one by the server's loop only: while it is there, it reads no answer of containerd's, so that the
+        monitor has each event before it is told that it is confirmed."""
         return Together(self, self._kept)
 
     def send(self, kind: int, number: int, payload: bytes = b"", *, flags: int = 0, fds: Sequence[int] = ()) -> None:

@@ -55,6 +55,7 @@ class ShimServer:
 
     def __init__(self, path: str, listener: _socket.socket, namespace: str, events: str, idle: float) -> None:
         self._idle = idle
+        self._end = time.monotonic() + idle   # when the server ends, unless there is a monitor
         self._path = path
         self._listener = listener
         self._namespace = namespace
@@ -102,9 +103,8 @@ class ShimServer:
         self._poll.register(self._listener, select.EPOLLIN)
         self._poll.register(self._wake, select.EPOLLIN)
         while not self._stopping:
-            patience = self._publisher.patience() if self._monitors else self._idle
-            ready = self._poll.poll(patience)
-            if not ready and not self._monitors and self._leave():
+            ready = self._poll.poll(self._patience())
+            if not ready and not self._monitors and time.monotonic() >= self._end and self._leave():
                 return
             for fd, _ in ready:
                 if fd == self._listener.fileno():
@@ -115,6 +115,16 @@ class ShimServer:
                     self._receive(fd)
             self._publisher.turn()
         self._finish()
+
+    def _patience(self) -> float:
+        """The seconds until the loop must go on; negative: it need not. Events of containers that have ended are
+        published until the server ends."""
+        patience, now = self._publisher.patience(), time.monotonic()
+        if self._monitors:
+            self._end = now + self._idle
+            return patience
+        left = max(self._end - now, 0.0)
+        return left if patience < 0 else min(patience, left)
 
     def _receive(self, fd: int) -> None:
         """What the work in progress may wait for."""
@@ -232,7 +242,8 @@ class ShimServer:
 
         if process.exec_id and process.lock.acquire(blocking=False):   # no other thread works on it: it is done at once
             try:
-                self._guarded("exit", task, settle)
+                with task.link.together():
+                    self._guarded("exit", task, settle)
             finally:
                 process.lock.release()
         else:

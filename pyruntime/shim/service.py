@@ -326,9 +326,9 @@ class Service(Control):
                 return
             if not process.exec_id:
                 self._end_others(task)
+            self._events.publish(task.link, "/tasks/exit", container_id=task.id, id=process.exec_id or task.id,
+                                 pid=process.pid, exit_status=end.status, exited_at=messages.moment(end.time))
             with task.link.together():
-                self._events.publish(task.link, "/tasks/exit", container_id=task.id, id=process.exec_id or task.id,
-                                     pid=process.pid, exit_status=end.status, exited_at=messages.moment(end.time))
                 task.link.send(BIND, end.serial, struct.pack("=Q", process.key))
                 task.finish(process, end.status, end.time)
 

@@ -88,6 +88,17 @@ def test_another_directory_is_not_removed(tmp_path: Path) -> None:
     assert (tmp_path / "lib/pyruntime/kept").read_text() == "kept"
 
 
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+def test_another_program_is_not_removed(tmp_path: Path, target: str) -> None:
+    """Such as one that pip has installed; it is found before anything is removed or installed."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/pocker").write_text("kept")
+    done = subprocess.run(["make", "-s", target, f"PREFIX={tmp_path}"], cwd=TOP, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode and f"{tmp_path}/bin/pocker is not of an installation" in done.stderr
+    assert (tmp_path / "bin/pocker").read_text() == "kept" and os.listdir(tmp_path) == ["bin"]
+
+
 def test_python_of_the_host_is_used(prefix: Path) -> None:
     """Not that of .venv, which may be one that only its owner can execute."""
     used = (prefix / "lib/pyruntime/bin/python3").resolve()

@@ -14,7 +14,9 @@ import pytest
 
 from pyruntime.shim import events, messages
 from pyruntime.shim.events import Publisher
-from pyruntime.shim.link import MonitorLink
+from pyruntime.shim.link import BIND, CONFIRMED, EVENT, EXIT, MonitorLink, ProcessExit
+from pyruntime.shim.service import Service
+from pyruntime.shim.task import STARTED, Task, TaskProcess
 from tests.shim.client import FRAME, read_frame
 
 
@@ -80,3 +82,45 @@ def test_a_refused_event_delays_those_of_its_container_only(room: Any) -> None:
     assert serve_until(6)[3:] == [("bad", 1), ("bad", 2), ("bad", 2)]
     assert publisher.pending == 0 and publisher.patience() < 0
     assert [line.rpartition(": ")[2] for line in logged] == ["no", "no"]
+
+
+def test_the_events_of_a_container_that_has_ended_are_all_published(tmp_path: Path) -> None:
+    """Its monitor ends after Shutdown, which does not wait long for containerd. If its first events were dropped when
+    the connection to containerd fails, the next ones would come without them."""
+    poll, pair = select.epoll(), [_socket.socketpair() for _ in range(2)]
+    ended, other = (MonitorLink(ends[0]) for ends in pair)
+    publisher = Publisher(str(tmp_path / "containerd"), "tests", poll, print, lambda: None)
+    ended.broken = True
+    for pid in (1, 2):
+        publisher.publish(ended, "/tasks/start", container_id="ended", pid=pid)
+        publisher.publish(other, "/tasks/start", container_id="other", pid=pid)
+    publisher._fail()
+    containerd = Refusing(tmp_path / "containerd")
+    while publisher.pending:
+        if poll.poll(publisher.patience()):
+            publisher.read()
+        publisher.turn()
+    assert containerd.seen == [("ended", 1), ("other", 1), ("ended", 2), ("other", 2)]
+    containerd.listener.close()
+    publisher._disconnect()
+    for end in (*pair[0], *pair[1]):
+        end.close()
+
+
+def test_the_monitor_has_an_event_before_it_is_confirmed(room: Any, tmp_path: Path) -> None:
+    """Otherwise it would keep the event, and tell the next server to publish it again. Any thread may announce the end
+    of a process, and the loop may read containerd's answer before that thread goes on."""
+    publisher, _, serve_until, _ = room
+    ours, monitor = _socket.socketpair()
+    link = MonitorLink(ours)
+    task = Task("good", str(tmp_path), link, str(tmp_path), lambda task, process: None)
+    process = task.processes["e"] = TaskProcess(str(tmp_path), exec_id="e", pid=2, phase=STARTED)
+    process.end = ProcessExit(EXIT.pack(7, 0, 1, 2, 0))
+    loop = threading.Thread(target=serve_until, args=(1,))
+    loop.start()
+    process.waiters.append(loop.join)
+    Service("tests", publisher, lambda task: None).settle(task, process)
+    assert [packet.kind for packet in MonitorLink(monitor).packets()] == [EVENT, CONFIRMED, BIND]
+    assert process.finished
+    for end in (ours, monitor):
+        end.close()

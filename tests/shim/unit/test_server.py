@@ -97,3 +97,17 @@ def test_a_create_that_is_to_be_repeated_is_waited_for(tmp_path: Path) -> None:
     assert not waiting.is_alive() and call.await_create(0.01)
     for end in (ours, theirs):
         end.close()
+
+
+def test_events_are_published_when_all_monitors_have_ended(watched: Any) -> None:
+    """Containerd cannot be reached for a moment: the server does not wait for its own end until it tries again."""
+    server, monitor, _ = watched
+    server._publisher.publish(monitor.link, "/tasks/delete", container_id="t")
+    assert 0 < server._patience() <= 0.2   # there is no containerd
+    server._lose(monitor)
+    assert 0 < server._patience() <= 0.2
+    server._publisher._queue.clear()
+    server._publisher._again = 0.0
+    assert 0.2 < server._patience() <= 1.0   # then it ends
+    server._end = 0.0
+    assert server._patience() == 0.0

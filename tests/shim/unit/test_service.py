@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from pyruntime.shim.calls import Call
 from pyruntime.shim.link import EXIT, MonitorLink, ProcessExit
 from pyruntime.shim.service import Service
-from pyruntime.shim.task import Task, TaskProcess
+from pyruntime.shim.task import STARTED, Task, TaskProcess
 
 NO_PROCESS = 1 << 22   # above the largest pid
 EARLIER = {"exec_id": "e", "pid": NO_PROCESS, "started": 1, "spec": "{}"}
@@ -43,4 +44,15 @@ def test_a_program_is_started_once(tmp_path: Path, status: int, begun: bool) -> 
     later.load()
     assert later.processes["e"].pid == process.pid
     for end in (monitor, other, task.link.connection, later.link.connection):
+        end.close()
+
+
+@pytest.mark.parametrize("name", ["t", "other"])
+def test_a_repeated_start_of_another_task_announces_nothing(tmp_path: Path, name: str) -> None:
+    """It is refused: whoever waits for the end of this one would wait for ever."""
+    task, monitor = task_in(tmp_path)
+    process = task.processes[""] = TaskProcess(str(tmp_path), pid=NO_PROCESS, phase=STARTED)
+    Call(task, {"id": name, "exec_id": ""}, again=True).expect()
+    assert process.expected is (name == "t")
+    for end in (monitor, task.link.connection):
         end.close()
