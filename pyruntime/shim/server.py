@@ -180,7 +180,7 @@ class ShimServer:
         try:
             for packet in monitor.link.packets():
                 self._take(monitor, packet)
-        except (PyruntimeError, OSError, ValueError) as error:
+        except (PyruntimeError, OSError, ValueError, KeyError) as error:   # KeyError: a record of another version
             self.log(f"{monitor.task.id if monitor.task else 'a monitor'}: {words(error)}")
             monitor.link.broken = True
         if monitor.link.broken:
