@@ -69,6 +69,8 @@ def test_the_format_is_that_of_runc(runtime: Runtime, bundle: Bundle, tmp_path: 
     for section in ("cpu", "cpuset", "memory", "pids"):
         missing = set(theirs[section]) - set(ours[section]) - {"cache"}     # both omit a cache of 0 bytes
         assert not missing, (section, missing)
+        if section == "cpuset" and Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            continue   # runc leaves it empty with cgroup v2
         assert shape(ours[section]) == shape(theirs[section]) or section in ("cpu", "memory"), section
 
 
