@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -70,6 +71,7 @@ def own_cgroup(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     name = f"pyruntime-tests-{os.getpid()}"
+    _remove_those_of_killed_sessions()
     home = []
     for hierarchy in discover().all():
         base = hierarchy.mountpoint + hierarchy.own.rstrip("/")
@@ -91,6 +93,21 @@ def own_cgroup(request: pytest.FixtureRequest) -> Iterator[None]:
         Path(old, "cgroup.procs").write_text(str(os.getpid()))
         for path in (inner, top):
             _remove(path)
+
+
+def _remove_those_of_killed_sessions() -> None:
+    """Their names have the pids of these sessions. Cgroups that still have processes stay, and can be looked at."""
+    for top in Path("/sys/fs/cgroup").glob("*/*-*"):
+        name = re.match(r"(?:pyruntime-tests|pyruntime-clients|shim-tests)-(\d+)", top.name)
+        if name and not Path("/proc", name[1]).exists():
+            for path in sorted(top.rglob("*/"), reverse=True):
+                _try_remove(path)
+            _try_remove(top)
+
+
+def _try_remove(cgroup: Path) -> None:
+    with contextlib.suppress(OSError):   # it has processes, or another session was faster
+        cgroup.rmdir()
 
 
 def _remove(cgroup: Path) -> None:

@@ -202,8 +202,8 @@ def _take(path: str, address: str, container_id: str) -> bool:
 
 
 def give_back(site: Site, network: str, container_id: str) -> None:
-    """Release a container's addresses, also one that was taken by a process that was killed before it recorded it. The
-    caller holds the networks' lock."""
+    """Release all addresses of a container in a network, even if the process that took an address was killed before it
+    wrote the container's endpoint. The caller holds the networks' lock."""
     for address, owner in leased(site, network).items():
         if owner == container_id:
             forget(f"{_leases(site, network)}/{address}")

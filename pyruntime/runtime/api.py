@@ -284,8 +284,9 @@ class Runtime:
         return statistics(self.root, container_id, parent=True)
 
     def hidden_cgroup(self, container_id: str) -> str:
-        """A cgroup that `create` has made and this process cannot see, because the hierarchy is not mounted in its
-        mount namespace: `delete` would take it for removed. "" if there is none. Raises NoSuchContainer."""
+        """The path of a cgroup that `create` has made and that this process cannot see, because the cgroup's hierarchy
+        is not mounted in its mount namespace; `delete` would believe that the cgroup is gone. "" if all can be seen.
+        Raises NoSuchContainer."""
         from pyruntime.runtime.cgroups.tree import visible  # lazy: as in run
 
         made = StateDirectory(self.root, container_id).read().cgroup_made

@@ -23,9 +23,9 @@ class Usage:
     ``memory``  the most bytes at once; on cgroup v2 those of the whole sandbox, without cgroups of the largest process
     ``wall``    seconds from the call to the end
     ``read``, ``written``  bytes that were read from disks, and bytes that are to be written to disks: of the program,
-                of descendants that somebody waited for, and, with cgroups, of those that still ran at the end.
-                A descendant that ended before, and that nobody waited for, does not count, since the kernel forgets
-                its numbers; neither do files in memory, as all that a sandbox writes but to mounts of the host
+                of descendants whose parents have waited for them, and, with cgroups, of descendants that still ran
+                when the program ended. The kernel forgets the numbers of all other descendants. Files in memory do
+                not count: everything that a sandbox writes, except to mounts of the host
     """
 
     cpu: float

@@ -11,7 +11,7 @@ from pyruntime.images.store import trees
 from pyruntime.images.store.mountings import EMPTY
 from pyruntime.system import kernel
 from pyruntime.system.locks import hold
-from pyruntime.system.overlays import mount_by_descriptors
+from pyruntime.system.overlays import mount_by_descriptors, opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,21 +36,9 @@ def _detached(store: Store, directories: list[str]) -> int:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-    return _detached_by_descriptors(store, directories)
-
-
-def _detached_by_descriptors(store: Store, directories: list[str]) -> int:
-    """For kernels before 6.8, which take all layers in one string of less than 256 bytes (fsconfig(2)). OSError."""
-    opened: list[int] = []
-    try:
-        for path in directories:
-            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        names = ":".join(f"/proc/self/fd/{fd}" for fd in opened)
-        settings = [*_settings(store, []), ("lowerdir", names)]
-        return kernel.detached_filesystem("overlay", settings, _ATTRIBUTES)
-    finally:
-        for fd in opened:
-            os.close(fd)
+    # Earlier kernels take all layers in one string of less than 256 bytes (fsconfig(2)).
+    with opened(directories) as names:
+        return kernel.detached_filesystem("overlay", [*_settings(store, []), ("lowerdir", names)], _ATTRIBUTES)
 
 
 def attach(store: Store, layers: Layers, target: str) -> None:

@@ -130,8 +130,8 @@ void spawn(uint64_t number, uint16_t flags, const int *fds, size_t fd_count, uns
 	link_send(SPAWNED, 0, number, &result, sizeof result);
 }
 
-/* The flag PF_FORKNOEXEC of a process that has ended, from proc_pid_stat(5). The stub's child that waits for the server
- * is the only one that has it: whatever a program's exit status is, it cannot be taken for such an end. */
+/* Whether a process that has ended never called execve(2): the flag PF_FORKNOEXEC in proc_pid_stat(5). Only the stub's
+ * child that waits for the server ends so. The exit status could not tell: a program may have any. */
 static int executed_nothing(pid_t pid)
 {
 	char path[32], stat[512];

@@ -134,7 +134,7 @@ void terminal_add(uint64_t key, int master, int out);
 void terminal_resize(uint64_t key, const void *size, size_t length);
 void close_stdin(uint64_t key);
 void release(uint64_t key);
-void abandon(uint64_t key, bool fifos); /* release at once, and tell nobody */
+void abandon(uint64_t key, bool fifos); /* release the process's streams at once, without CLOSED */
 size_t streams_poll(struct pollfd *entries, size_t room);
 void streams_turn(const struct pollfd *entries, size_t count);
 size_t streams_count(void);

@@ -430,12 +430,14 @@ extern void *__curbrk; /* where the C library believes the heap to end; sbrk(3) 
 static int prepare(void)
 {
 #ifdef __GLIBC__
-	/* A restored process has another heap (brk(2)), which does not end where the allocator believes: it must not
-	 * give back the end. It can grow: what the kernel refuses, the allocator maps, and then it knows that its
-	 * memory is not one piece. But the kernel only refuses what is above its heap, and would say of an interpreter
-	 * at low addresses, which is not position-independent, that the heap ends far above: it must be asked for more
-	 * than there is. One option fixes both limits, which otherwise follow what a process frees; without the second,
-	 * each buffer would be mapped anew. */
+	/* A restored process has another heap (brk(2)), which does not end where the allocator believes. So the
+	 * allocator must not give back the end of the heap (M_TRIM_THRESHOLD). That option also fixes the size from
+	 * which on blocks are mapped one by one, which is why M_MMAP_THRESHOLD raises it.
+	 *
+	 * When the allocator needs more, it asks for what follows its heap. If the kernel refuses, the allocator maps
+	 * memory elsewhere, and remembers that its memory is not one piece. But for addresses below the new heap, as
+	 * those of an interpreter that is not position-independent, the kernel's answer is the end of the new heap,
+	 * which looks like success. The last page of all addresses is always refused. */
 	if (!mallopt(M_TRIM_THRESHOLD, -1) || !mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK))
 		return refuse("the allocator", "it cannot be told not to shrink the heap");
 	__curbrk = LAST_PAGE;
