@@ -35,7 +35,7 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb dist demo test test-critest test-guest test-pythons test-vm conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -105,6 +105,15 @@ uninstall:  ## remove what `make install` has installed
 deb: all  ## build a Debian package for this host's Python, in build/deb
 	@PYTHON=/usr/bin/python3 PY=$(PY) tools/package/deb build/deb
 
+# With libseccomp in it, for the C library of this host and later ones. What is in build/dist before is removed.
+dist: all  ## build the source archive, and the wheel with the tag of a platform that PyPI takes, in build/dist
+	@$(PY) -m pip install -q -e '.[release]' --no-build-isolation
+	rm -rf build/dist build/dist-linux
+	$(PY) -m build --no-isolation --outdir build/dist-linux .
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(PY) -m auditwheel repair --wheel-dir build/dist build/dist-linux/*.whl
+	mv build/dist-linux/*.tar.gz build/dist/
+	rmdir --ignore-fail-on-non-empty build/dist-linux
+
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
@@ -124,6 +133,12 @@ test-vm: all  ## run the tests and the official suite in a Debian guest with cgr
 test-guest: all  ## run the core of the tests (tests/vm/core.toml) in that guest
 	@tools/install-deps vm
 	tests/vm/run --what core
+
+# Each Python is a path, or a name in PATH.
+PYTHONS ?= $(foreach minor,11 12 13 14,$(shell command -v python3.$(minor)))
+test-pythons: all  ## run the unit tests and the core with each of PYTHONS="python3.12 ...", print a table
+	@tools/install-deps test
+	$(PY) -m tests.pythons $(PYTHONS)
 
 test-critest: all  ## run critest (CRITEST=path) under containerd with runc and with pyruntime, print both counts
 	@tools/install-deps test

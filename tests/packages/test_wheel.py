@@ -71,6 +71,11 @@ def test_the_source_archive_has_what_a_build_needs(archive: Path) -> None:
     assert not [name for name in names if name.endswith((".so", "/stub/stub", "/monitor/monitor", ".pyc"))]
 
 
+def test_one_wheel_is_for_all_pythons(wheel: Path) -> None:
+    """The stable ABI of the oldest one."""
+    assert wheel.name.split("-")[2:4] == ["cp311", "abi3"]
+
+
 def test_the_wheel_has_the_programs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as file:
         sizes = {info.filename: info.file_size for info in file.infolist()}
