@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -42,6 +44,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Provide the fixtures of tests/containers.py and tests/front.py, and the hooks of the others."""
     for name in ("containers", "front", "workers", "progress"):
         config.pluginmanager.register(importlib.import_module(f"tests.{name}"))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remove the directories of killed sessions. pytest cannot: it recurses, and some tests make deep trees."""
+    if hasattr(session.config, "workerinput"):
+        return
+    place = Path(os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir(), f"pytest-of-{getpass.getuser()}")
+    dead = [lock.parent for lock in place.glob("pytest-*/.lock") if not Path("/proc", lock.read_text()).exists()]
+    # What is mounted there stays, and is no reason to stop.
+    subprocess.run(["rm", "-rf", "--one-file-system", *dead, *place.glob("garbage-*")], check=False,
+                   stderr=subprocess.DEVNULL)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
