@@ -33,6 +33,7 @@ cd /mnt
 eval "$7"
 exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/mnt XDG_DATA_HOME= PYRUNTIME_STORE= \
     XDG_RUNTIME_DIR=/run/user/65534 PYTHONDONTWRITEBYTECODE=1 PYTHONHOME=/opt PYTHONPATH="/srv:/srv/$4" \
+    LD_LIBRARY_PATH=/opt/lib \
     PYTHON="/opt/bin/$5" sh -euc "$6"
 """
 INSIDE = """

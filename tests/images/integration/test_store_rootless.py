@@ -27,7 +27,8 @@ mount --bind "$2" /srv
 mount --bind "$3" /opt
 cd /srv
 exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/mnt XDG_DATA_HOME= PYRUNTIME_STORE= \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONHOME=/opt PYTHONPATH="/srv:/srv/$4" "/opt/bin/$5" -c "$6"
+    PYTHONDONTWRITEBYTECODE=1 PYTHONHOME=/opt PYTHONPATH="/srv:/srv/$4" LD_LIBRARY_PATH=/opt/lib \
+    "/opt/bin/$5" -c "$6"
 """
 INSIDE = """
 import os, sys

@@ -435,7 +435,8 @@ def test_without_root_a_program_is_the_way_out_and_the_proxy_the_way_in(lab: Lab
     python = f"/opt/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     process = subprocess.Popen(
         [*lab.prefix, "env", "-C", "/srv", "PYTHONHOME=/opt", f"PYTHONPATH=/srv:/srv/{packages}",
-         "PYTHONDONTWRITEBYTECODE=1", *user, python, "-c", textwrap.dedent(_OUTSIDE), program, "/nowhere"],
+         "LD_LIBRARY_PATH=/opt/lib", "PYTHONDONTWRITEBYTECODE=1", *user, python, "-c", textwrap.dedent(_OUTSIDE),
+         program, "/nowhere"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
