@@ -18,7 +18,8 @@ from pyruntime.networks import nftables as rules
 from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.rtnetlink import Netlink
 from pyruntime.system.files import forget, write
-from pyruntime.system.json import decode, encode
+from pyruntime.system.json import encode
+from pyruntime.system.records import members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ def up(site: Site) -> dict[str, dict[str, Any]]:
         return {}
     for name in names:
         try:
-            with open(f"{directory(site)}/{name}", "rb") as file:
-                value = decode(file.read(), "network")
+            path = f"{directory(site)}/{name}"
+            with open(path, "rb") as file:
+                data = file.read()
         except FileNotFoundError:
             continue   # the network went down just now
-        if isinstance(value, dict) and not name.endswith(".new"):
-            found[name] = value
+        if not name.endswith(".new"):
+            found[name] = members(data, path, "stop the network's containers, and remove this file")
     return found
 
 

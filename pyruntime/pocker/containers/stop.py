@@ -192,7 +192,7 @@ def discard(container: Container, record: ContainerRecord, *, volumes: bool = Fa
 
         give_ids(container.places, record)
     if volumes and any(mount.unnamed for mount in record.settings.mounts):
-        container.put(_WITH_VOLUMES, "")   # for the process that finishes this, if this one is killed
+        container.put(_WITH_VOLUMES, b"")   # for the process that finishes this, if this one is killed
     gone = unclaimed(container.places, container.id)
     try:
         os.rename(container.directory, gone)
