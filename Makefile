@@ -35,6 +35,10 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
+# The commit for --version; the file is written only when the commit changes.
+COMMIT := pyruntime/_commit.py
+$(shell tools/commit)
+
 .PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
@@ -55,7 +59,7 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py 
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
-$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(NATIVE)/shim/shim $(shell find pyruntime -name '*.py')
+$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(NATIVE)/shim/shim $(COMMIT) $(shell find pyruntime -name '*.py')
 	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
@@ -70,7 +74,9 @@ $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 $(NATIVE)/front/front: SHARED :=
 $(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
 
-# The shim hands over to Python as the front does.
+# The shim hands over to Python as the front does, and knows its commit.
+$(NATIVE)/shim/shim: WARN += -DCOMMIT='"$(shell sed -n 's/^COMMIT = "\(.*\)"/\1/p' $(COMMIT))"'
+$(NATIVE)/shim/shim: $(COMMIT)
 $(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
 $(NATIVE)/shim/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
 
@@ -158,7 +164,7 @@ build/lint/_%.c: $(NATIVE)/build_%.py $(VENV)/.installed
 
 build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDINGS)
 	@for file in $(filter pyruntime/%.c,$^); do \
-		$(CC) $(WARN) -Werror -O2 -c -o /dev/null $$file || exit 1; done
+		$(CC) $(WARN) -DCOMMIT='""' -Werror -O2 -c -o /dev/null $$file || exit 1; done
 	@for file in $(BINDINGS); do $(CC) $(WARN) -Wno-unused-parameter -Wno-sign-compare -Werror -O2 -D_GNU_SOURCE -I. \
 		-I$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))') -c -o /dev/null $$file || exit 1; done
 	@touch $@

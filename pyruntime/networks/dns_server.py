@@ -245,7 +245,7 @@ class Server:
     # --- which networks are up ----------------------------------------------------------------------------------------
 
     def _gateways(self) -> set[str]:
-        return {gateway for state in bridges.up(self._site).values() for gateway in state["gateways"]}
+        return {gateway for state in bridges.up(self._site).values() for gateway in state.gateways}
 
     def _tidy(self, now: float) -> None:
         """Bring down networks that have been unused for a while. So the end of a container need not wait for that, and

@@ -178,7 +178,8 @@ def remove(container: Container, record: ContainerRecord, *, force: bool = False
         if _forbid_restart(container).watched():
             settle(container, record)
         with container.lock():
-            if not container.run().over:
+            # Without a record of the run, which was damaged, the runtime may still know the container.
+            if not container.run().over or (force and os.path.exists(f"{container.places.runtime}/{container.id}")):
                 clear_run(container, record)
             discard(container, record, volumes=volumes)
     except NoSuchContainer:
