@@ -39,7 +39,8 @@ PACKAGES := build/.packages
 COMMIT := pyruntime/_commit.py
 $(shell tools/commit)
 
-.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb dist news release-check demo test test-critest test-guest test-upgrade test-vm
+.PHONY: conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -130,6 +131,14 @@ test-vm: all  ## run the tests and the official suite in a Debian guest with cgr
 test-guest: all  ## run the core of the tests (tests/vm/core.toml) in that guest
 	@tools/install-deps vm
 	tests/vm/run --what core
+
+# The version before: the last tag of an earlier commit.
+PREVIOUS ?= $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null)
+test-upgrade: all  ## test containers that the version before has started (PREVIOUS=REF: another one)
+	@tools/install-deps test
+	@test -n "$(PREVIOUS)" || echo "make: there is no tag of an earlier version, name one with PREVIOUS=: not tested"
+	@test -z "$(PREVIOUS)" || tools/build-version "$(PREVIOUS)" build/previous
+	@test -z "$(PREVIOUS)" || PYRUNTIME_TEST_PREVIOUS=$(CURDIR)/build/previous/.venv/bin $(PY) -m pytest tests/upgrade
 
 test-critest: all  ## run critest (CRITEST=path) under containerd with runc and with pyruntime, print both counts
 	@tools/install-deps test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,9 +41,7 @@ def left_by(version: str, place: Path) -> Iterator[Left]:
     """The state that a version has left, unpacked below an empty directory."""
     archive = DATA / f"{version}.tar.xz"
     subprocess.run(["tar", "-C", place, "--xattrs", "--xattrs-include=*", "-xJf", archive], check=True)
-    for path in place.rglob("*"):
-        if path.is_file() and not path.is_symlink() and _PLACE in (data := path.read_bytes()):
-            path.write_bytes(data.replace(_PLACE, str(place).encode()))
+    _make_its_own(place)
     keeper = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"],
                               stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     try:
@@ -51,3 +50,28 @@ def left_by(version: str, place: Path) -> Iterator[Left]:
     finally:
         keeper.kill()
         keeper.communicate()
+
+
+def _make_its_own(place: Path) -> None:
+    """Replace the paths, and the containers' IDs: other tests may use the same state at the same time."""
+    changes = {_PLACE: str(place).encode()}
+    for container in (place / "pocker/containers").iterdir():
+        changes[container.name.encode()] = f"a{os.urandom(32).hex()[1:]}".encode()
+    for old, new in list(changes.items())[1:]:
+        changes[old[:12]] = new[:12]   # after the whole IDs
+    for path in sorted(place.rglob("*"), reverse=True):   # what is in a directory comes before it
+        if path.is_symlink():
+            target = os.fsencode(os.readlink(path))
+            if (changed := _changed(target, changes)) != target:
+                path.unlink()
+                path.symlink_to(os.fsdecode(changed))
+        elif path.is_file() and (changed := _changed(data := path.read_bytes(), changes)) != data:
+            path.write_bytes(changed)
+        if (name := _changed(os.fsencode(path.name), changes)) != os.fsencode(path.name):
+            path.rename(path.with_name(os.fsdecode(name)))
+
+
+def _changed(data: bytes, changes: dict[bytes, bytes]) -> bytes:
+    for old, new in changes.items():
+        data = data.replace(old, new)
+    return data

@@ -6,12 +6,15 @@ import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import TOP
 from tests.upgrade.integration.states import VERSIONS, Left, left_by
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(platform.machine() != "x86_64", reason=(
@@ -115,3 +118,12 @@ def test_events_of_before_are_shown(left: Left) -> None:
     events = left.ok("events", "--since", "1", "--until", str(int(time.time())), "--filter", "type=container",
                      "--format", "json")
     assert {json.loads(line)["Actor"]["Attributes"]["name"] for line in events.splitlines()} >= {"ended", "killed"}
+
+
+def test_what_monitors_of_0_1_0_execute(left: Left) -> None:
+    """Their command line was made when the container was started; the files are those of the installed version."""
+    packages = ":".join(path for path in sys.path if path.startswith("/"))
+    found = subprocess.run([sys.executable, "-IS", f"{TOP}/pyruntime/commandline/__main__.py", packages, "pocker",
+                            "--root", left.root, "--run-root", left.run, "monitor", "health",
+                            left.directory("ended").name], capture_output=True, text=True, check=False, timeout=120)
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", "")   # not running: not healthy
