@@ -73,7 +73,7 @@ class Health(Record):
         self.probe: list[int] = [0, 0]
         self._set(values)
 
-    def document(self) -> dict[str, Any]:
+    def shown(self) -> dict[str, Any]:
         """The form in `inspect`."""
         return {"Status": self.status, "FailingStreak": self.streak, "Log": self.log}
 

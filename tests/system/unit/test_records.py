@@ -8,6 +8,13 @@ from typing import Any
 import pytest
 
 from pyruntime.errors import RecordError
+from pyruntime.networks.bridges import UpNetwork
+from pyruntime.networks.definitions import Network
+from pyruntime.networks.endpoints import Endpoint
+from pyruntime.pocker.containers.container import ContainerRecord, ContainerRun, Exit
+from pyruntime.pocker.containers.health import Health
+from pyruntime.pocker.volumes import Volume
+from pyruntime.runtime.lifecycle.store import StateRecord
 from pyruntime.system.records import Record
 
 
@@ -69,3 +76,14 @@ def test_damaged_records_are_refused(value: object, reason: str) -> None:
     assert not caught.value.unknown
     assert str(caught.value).startswith('"/x/box.json" is damaged: ') and str(caught.value).endswith("; remove the box")
     assert reason in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [StateRecord, ContainerRecord, ContainerRun, Exit, Health, Volume, Network, Endpoint,
+                                  UpNetwork])
+def test_each_kind_of_record_is_read_as_it_was_written(kind: type[Record]) -> None:
+    values: dict[type, object] = {str: "a", int: 7, bool: True, list: [1], dict: {"a": 1}}
+    blank = kind()
+    written = kind(**{name: values.get(type(getattr(blank, name)), getattr(blank, name)) for name in kind.FIELDS})
+    found = kind.parse(written.encoded(), "/x", "")
+    assert vars(found) == vars(written)
+
