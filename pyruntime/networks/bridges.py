@@ -18,7 +18,7 @@ from pyruntime.networks import nftables as rules
 from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.rtnetlink import Netlink
 from pyruntime.system.files import forget, write
-from pyruntime.system.json import decode, encode
+from pyruntime.system.records import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +29,32 @@ if TYPE_CHECKING:
     from pyruntime.networks.site import Site
 
 
+class UpNetwork(Record):
+    """A network that is up.
+
+    ``interface``  the name of its bridge
+    ``internal``   as the network's
+    ``gateways``   the bridge's addresses
+    ``opened``     program and chain of each firewall that was told to let its packets through
+    """
+
+    FIELDS = ("interface", "internal", "gateways", "opened")
+    NEEDED = ("interface", "gateways")
+
+    def __init__(self, **values: Any) -> None:
+        self.interface: str = ""
+        self.internal: bool = False
+        self.gateways: list[str] = []
+        self.opened: list[Any] = []
+        self._set(values)
+
+
 def directory(site: Site) -> str:
     """The directory with a file for each network that is up."""
     return f"{site.run}/networks/up"
 
 
-def up(site: Site) -> dict[str, dict[str, Any]]:
+def up(site: Site) -> dict[str, UpNetwork]:
     """The networks that are up."""
     found = {}
     try:
@@ -43,12 +63,13 @@ def up(site: Site) -> dict[str, dict[str, Any]]:
         return {}
     for name in names:
         try:
-            with open(f"{directory(site)}/{name}", "rb") as file:
-                value = decode(file.read(), "network")
+            path = f"{directory(site)}/{name}"
+            with open(path, "rb") as file:
+                data = file.read()
         except FileNotFoundError:
             continue   # the network went down just now
-        if isinstance(value, dict) and not name.endswith(".new"):
-            found[name] = value
+        if not name.endswith(".new"):
+            found[name] = UpNetwork.parse(data, path, "stop the network's containers, and remove this file")
     return found
 
 
@@ -61,17 +82,17 @@ def raise_up(site: Site, netlink: Netlink, network: Network, *, replace: bool = 
     if link and not replace and os.path.exists(f"{directory(site)}/{network.name}"):
         return link
     site.below_run("networks", "up")
-    state: dict[str, Any] = {"interface": network.interface, "internal": network.internal,
-             "gateways": [entry["gateway"] for entry in network.subnets], "opened": []}
-    write(f"{directory(site)}/{network.name}", encode(state).encode())
+    state = UpNetwork(interface=network.interface, internal=network.internal,
+                      gateways=[entry["gateway"] for entry in network.subnets])
+    write(f"{directory(site)}/{network.name}", state.encoded())
     try:
         rebuild(site, network)
         if not network.internal:
             forwarding.allow(site, ipv6=network.subnet(6) is not None)
-            state["opened"] = rules.droppers()
-            if state["opened"]:
-                write(f"{directory(site)}/{network.name}", encode(state).encode())
-            for program, chain in state["opened"]:
+            state.opened = rules.droppers()
+            if state.opened:
+                write(f"{directory(site)}/{network.name}", state.encoded())
+            for program, chain in state.opened:
                 rules.let_in(program, chain, network.interface, add=True)
         return link or _make(netlink, network)
     except BaseException:
@@ -193,15 +214,15 @@ def take_down(site: Site, name: str) -> None:
         return
     netlink = Netlink()
     try:
-        link = netlink.link(state["interface"])
+        link = netlink.link(state.interface)
         if link and link.kind == "bridge":
-            netlink.remove(state["interface"])
+            netlink.remove(state.interface)
     finally:
         netlink.close()
-    for program, chain in state["opened"]:
-        rules.let_in(program, chain, state["interface"], add=False)
+    for program, chain in state.opened:
+        rules.let_in(program, chain, state.interface, add=False)
     if rules.possible():
-        rules.apply(rules.without(state["interface"]))
+        rules.apply(rules.without(state.interface))
     forget(f"{directory(site)}/{name}")
     if not up(site):
         forwarding.restore(site)

@@ -13,8 +13,8 @@ from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.present import HOST, NONE
 from pyruntime.system.files import forget, write
 from pyruntime.system.files import read as read_file
-from pyruntime.system.json import decode, encode
 from pyruntime.system.names import check_name, new_id
+from pyruntime.system.records import Record
 from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ _FIRST = ("10.88.0.0/16", "10.98.0.0/16", "172.31.0.0/16", "10.188.0.0/16", "192
 _POOLS = ("10.89.0.0/16", "10.90.0.0/16", "10.189.0.0/16", "172.30.0.0/16", "192.168.0.0/16")   # a /24 for each network
 
 
-class Network:
+class Network(Record):
     """One network.
 
     ``subnets``   {"subnet", "gateway", "range"}: at most one of each IP version, IPv4 first; addresses are taken from
@@ -44,6 +44,7 @@ class Network:
     """
 
     FIELDS = ("id", "name", "created", "subnets", "internal", "labels", "options", "interface")
+    NEEDED = ("id", "name", "subnets")
 
     def __init__(self, **values: Any) -> None:
         self.id: str = ""
@@ -54,12 +55,7 @@ class Network:
         self.labels: dict[str, str] = {}
         self.options: dict[str, str] = {}
         self.interface: str = ""
-        for name, value in values.items():
-            setattr(self, name, value)
-
-    def document(self) -> dict[str, Any]:
-        """What is written."""
-        return {name: getattr(self, name) for name in self.FIELDS}
+        self._set(values)
 
     def subnet(self, version: int) -> dict[str, str] | None:
         """The subnet of this IP version."""
@@ -89,8 +85,7 @@ def read(site: Site, name: str) -> Network | None:
         return None
     except OSError as error:
         raise PyruntimeError(f'cannot read "{path}": {error.strerror}') from None
-    value = decode(data, path)
-    return Network(**value) if isinstance(value, dict) else None
+    return Network.parse(data, path, "remove this file, and create the network again when no container runs in it")
 
 
 def every(site: Site) -> Iterator[Network]:
@@ -125,7 +120,7 @@ def find(site: Site, text: str) -> Network:
 def save(site: Site, network: Network) -> None:
     """Write the record."""
     site.below("networks")
-    write(_path(site, network.name), encode(network.document()).encode())
+    write(_path(site, network.name), network.encoded())
 
 
 def make(site: Site, name: str, *, subnets: Sequence[str] = (), gateways: Sequence[str] = (),

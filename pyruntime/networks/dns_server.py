@@ -18,15 +18,15 @@ import os
 import select
 import time
 
-from pyruntime.errors import PyruntimeError
+from pyruntime.errors import PyruntimeError, RecordError
 from pyruntime.networks import bridges, endpoints
 from pyruntime.networks import definitions as networks
 from pyruntime.networks.addresses import Address
 from pyruntime.networks.host_files import host_resolv
 from pyruntime.networks.site import Site
 from pyruntime.system import kernel
-from pyruntime.system.json import decode
 from pyruntime.system.locks import Lock
+from pyruntime.system.records import members
 from pyruntime.system.uapi import CLONE_NEWNS
 
 TYPE_CHECKING = False
@@ -118,11 +118,11 @@ class NameTable:
                     files[name] = self._files[name]
                     continue
                 with open(path, "rb") as file:
-                    value = decode(file.read(), path)
-                if isinstance(value, dict):
-                    files[name] = (changed, value)
+                    files[name] = (changed, members(file.read(), path, ""))
             except FileNotFoundError:
                 continue   # the container has gone
+            except RecordError:
+                continue   # the container's own commands report it; the others keep their names
         # Before Linux 6.13, timestamps are as coarse as a tick: a later change may have the same timestamp.
         self._seen = seen if time.time_ns() - seen > _TICK else -1
         self._files = files
@@ -245,7 +245,7 @@ class Server:
     # --- which networks are up ----------------------------------------------------------------------------------------
 
     def _gateways(self) -> set[str]:
-        return {gateway for state in bridges.up(self._site).values() for gateway in state["gateways"]}
+        return {gateway for state in bridges.up(self._site).values() for gateway in state.gateways}
 
     def _tidy(self, now: float) -> None:
         """Bring down networks that have been unused for a while. So the end of a container need not wait for that, and

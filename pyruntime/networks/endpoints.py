@@ -14,8 +14,8 @@ import os
 from pyruntime.errors import StateError
 from pyruntime.networks.addresses import Address, Subnet
 from pyruntime.system.files import forget, write
-from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import alive
+from pyruntime.system.records import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyruntime.networks.site import Site
 
 
-class Endpoint:
+class Endpoint(Record):
     """A container's endpoint in its networks.
 
     ``names``   the names for other containers: its name, short ID and host name
@@ -42,6 +42,7 @@ class Endpoint:
     """
 
     FIELDS = ("id", "names", "pid", "joined", "ports", "proxy", "dns", "outside", "helper", "owner", "links")
+    NEEDED = ("id", "joined")
 
     def __init__(self, **values: Any) -> None:
         self.id: str = ""
@@ -55,12 +56,7 @@ class Endpoint:
         self.helper: list[int] = [0, 0]
         self.owner: list[int] = [0, 0]
         self.links: dict[str, str] = {}
-        for name, value in values.items():
-            setattr(self, name, value)
-
-    def document(self) -> dict[str, Any]:
-        """What is written."""
-        return {name: getattr(self, name) for name in self.FIELDS}
+        self._set(values)
 
     def publisher(self) -> dict[str, Any] | None:
         """The network of the published ports: the first network that is not internal."""
@@ -90,17 +86,18 @@ def directory(site: Site) -> str:
 def save(site: Site, endpoint: Endpoint) -> None:
     """Write it down."""
     site.below_run("networks", "containers")
-    write(f"{directory(site)}/{endpoint.id}", encode(endpoint.document()).encode())
+    write(f"{directory(site)}/{endpoint.id}", endpoint.encoded())
 
 
 def read(site: Site, container_id: str) -> Endpoint | None:
     """The container's endpoint, or None."""
+    path = f"{directory(site)}/{container_id}"
     try:
-        with open(f"{directory(site)}/{container_id}", "rb") as file:
-            value = decode(file.read(), "endpoint")
+        with open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
         return None
-    return Endpoint(**value) if isinstance(value, dict) else None
+    return Endpoint.parse(data, path, "stop the container, and remove this file")
 
 
 def drop(site: Site, container_id: str) -> None:

@@ -9,7 +9,8 @@ import os
 
 from pyruntime.errors import HostError
 from pyruntime.system.files import forget, write
-from pyruntime.system.json import decode, encode
+from pyruntime.system.json import encode
+from pyruntime.system.records import members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _path(site: Site) -> str:
 def _read(site: Site) -> dict[str, list[str]]:
     try:
         with open(_path(site), "rb") as file:
-            value = decode(file.read(), "forwarding")
+            data = file.read()
     except FileNotFoundError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return members(data, _path(site), "remove this file; the interfaces keep their settings")

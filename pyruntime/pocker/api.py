@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import ConfigError, NoSuchContainer, StateError, UsageError
+from pyruntime.errors import NoSuchContainer, RecordError, StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class Engine:
         found = find(self.places, container)
         try:
             record = found.read()
-        except ConfigError:   # the directory and the name can still be removed
+        except RecordError:   # the directory and the name can still be removed
             if not force:
                 raise
             record = ContainerRecord(id=found.id, name=found.id)

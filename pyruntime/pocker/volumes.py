@@ -16,15 +16,16 @@ from __future__ import annotations
 import os
 from _thread import get_native_id
 
-from pyruntime.errors import HostError, NoSuchVolume, PyruntimeError, StateError, UsageError
+from pyruntime.errors import HostError, NoSuchVolume, PyruntimeError, RecordError, StateError, UsageError
 from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
+from pyruntime.pocker.containers.container import ContainerRecord
 from pyruntime.pocker.containers.container import every as every_container
 from pyruntime.pocker.volume_names import problem
 from pyruntime.system.files import forget, write
-from pyruntime.system.json import decode, encode
 from pyruntime.system.locks import Lock
 from pyruntime.system.processes import start_time
+from pyruntime.system.records import Record
 from pyruntime.system.times import timestamp
 from pyruntime.system.uapi import CLONE_NEWNS
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from pyruntime.pocker.containers.container import ContainerRecord
     from pyruntime.pocker.directories import Directories
     from pyruntime.pocker.settings import MountPoint
 
@@ -41,7 +41,7 @@ _UNCLAIMED = "~"
 _OPTIONS = ("type", "o", "device")
 
 
-class Volume:
+class Volume(Record):
     """One volume.
 
     ``options``    of the driver: type, o and device, as for mount(8); none for a plain directory
@@ -49,6 +49,7 @@ class Volume:
     """
 
     FIELDS = ("name", "created", "driver", "options", "labels", "anonymous")
+    NEEDED = ("name",)
 
     def __init__(self, **values: Any) -> None:
         self.name: str = ""
@@ -57,12 +58,7 @@ class Volume:
         self.options: dict[str, str] = {}
         self.labels: dict[str, str] = {}
         self.anonymous: bool = False
-        for name, value in values.items():
-            setattr(self, name, value)
-
-    def document(self) -> dict[str, Any]:
-        """The form in volume.json."""
-        return {name: getattr(self, name) for name in self.FIELDS}
+        self._set(values)
 
 
 def directory(places: Directories, name: str) -> str:
@@ -82,10 +78,10 @@ def find(places: Directories, name: str) -> Volume:
     path = f"{directory(places, name)}/volume.json"
     try:
         with open(path, "rb") as file:
-            value = decode(file.read(), path)
+            data = file.read()
     except FileNotFoundError:
         raise NoSuchVolume(f'no such volume: "{name}"') from None
-    return Volume(**value) if isinstance(value, dict) else Volume(name=name)
+    return Volume.parse(data, path, "save the files in _data beside it, and remove the volume's directory")
 
 
 def every(places: Directories) -> Iterator[Volume]:
@@ -153,7 +149,7 @@ def make(places: Directories, volume: Volume) -> Volume:
             try:
                 os.mkdir(made, 0o700)
                 os.mkdir(f"{made}/_data", 0o755)
-                write(f"{made}/volume.json", encode(volume.document()).encode())
+                write(f"{made}/volume.json", volume.encoded())
                 os.rename(made, directory(places, volume.name))
             except OSError as error:
                 trees.remove(made)
@@ -204,12 +200,15 @@ def remove_anonymous(places: Directories, gone: str) -> None:
     container uses."""
     path = f"{gone}/container.json"
     with open(path, "rb") as file:
-        record = decode(file.read(), path)
-    assert isinstance(record, dict)
-    for mount in record["settings"]["mounts"]:
-        if mount.get("anonymous") or mount.get("borrowed"):
+        data = file.read()
+    try:
+        record = ContainerRecord.parse(data, path, "remove it")
+    except RecordError:   # `rm -f`: which volumes are the container's is unknown; `volume prune` removes them
+        return
+    for mount in record.settings.mounts:
+        if mount.unnamed:
             try:
-                remove(places, mount["source"])
+                remove(places, mount.source)
             except StateError:
                 continue   # another container uses it, or it is already removed
 

@@ -22,6 +22,7 @@ from pyruntime.shim.task import ROOT
 from pyruntime.system.files import read, replace
 from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
+from pyruntime.system.records import members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,6 +215,5 @@ def mark_pod(bundle: str, pod: Pod, created_at: int) -> None:
 
 def read_mark(bundle: str) -> dict[str, Any]:
     """What `mark_pod` has written. Raises OSError."""
-    values = decode(read(f"{bundle}/pod.json"), "pod.json")
-    assert isinstance(values, dict)
-    return values
+    path = f"{bundle}/pod.json"
+    return members(read(path), path, "remove the pod")

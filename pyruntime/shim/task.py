@@ -18,7 +18,8 @@ from pyruntime.errors import PyruntimeError
 from pyruntime.runtime.api import Runtime
 from pyruntime.shim.link import MonitorLink, MonitorParent, ProcessExit
 from pyruntime.system.files import forget, read, write
-from pyruntime.system.json import decode, encode
+from pyruntime.system.json import encode
+from pyruntime.system.records import check_version, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 ROOT = "/run/containerd/pyruntime"   # of the state directories, one for each namespace
 _LARGEST = 16 << 20   # of a file: the message that it is made of has 4 MiB at most; JSON in JSON takes twice as much
+
+_FORMAT = 1   # of the files; the number stands in them from the second on
+_REMEDY = "kill the container's processes; containerd then deletes the task"
 
 # The phases of a process. ADDED: only recorded. STARTED: its start was announced. DELETED: Delete is not answered yet.
 ADDED, CREATED, STARTED, DELETED = "added", "created", "started", "deleted"
@@ -164,8 +168,9 @@ class Task:
             if name != "shim.json" and not (name.startswith(("shim.exec.", "shim.deleted."))
                                             and name.endswith(".json")):
                 continue
-            values = decode(read(f"{self.bundle}/{name}", _LARGEST), name)
-            assert isinstance(values, dict)
+            path = f"{self.bundle}/{name}"
+            values = members(read(path, _LARGEST), path, _REMEDY)
+            check_version(values, path, _FORMAT, _REMEDY)
             process = TaskProcess(self.bundle, **values)
             if process.phase == DELETED:
                 self.deleted[process.exec_id] = process

@@ -104,9 +104,9 @@ class Context:
 
 def version() -> str:
     """The output of --version."""
-    from pyruntime._version import __version__  # lazy: only when the command runs
+    from pyruntime._version import __version__, commit  # lazy: only when the command runs
 
-    return (f"pyimage version {__version__}\nimage-spec: 1.1.1\ndistribution-spec: 1.1.1\n"
+    return (f"pyimage version {__version__}\ncommit: {commit()}\nimage-spec: 1.1.1\ndistribution-spec: 1.1.1\n"
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\n")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import ImageError, NoSuchImage, UsageError
+from pyruntime.errors import ConfigError, ImageError, NoSuchImage, UsageError
 from pyruntime.images.digest import check, of
 from pyruntime.images.document import Descriptor
 from pyruntime.images.store.layout import write_file
@@ -45,13 +45,13 @@ def file_name(name: str) -> str:
 def read(layout: Layout, file: str) -> tuple[str, Descriptor, str]:
     """Name, descriptor and time of a file in names/; raises ImageError if it is damaged."""
     path = layout.below("names", file)
-    value = decode(files.read(path), path)
     try:
+        value = decode(files.read(path), path)
         assert isinstance(value, dict)
         members = dict(value["descriptor"])
         found = Descriptor(members.pop("mediaType"), check(members.pop("digest")), int(members.pop("size")), members)
         return str(value["name"]), found, str(value.get("when", ""))
-    except (AssertionError, KeyError, TypeError, ValueError, AttributeError):
+    except (ConfigError, AssertionError, KeyError, TypeError, ValueError, AttributeError):
         raise ImageError(f'"{path}" is damaged: remove it, and pull the image again', path) from None
 
 

@@ -11,7 +11,7 @@
 
 int print_version(void)
 {
-	static const char text[] = "containerd-shim-pyruntime-v2:\n  Version:  " VERSION "\n";
+	static const char text[] = "containerd-shim-pyruntime-v2:\n  Version:  " VERSION "\n  Revision: " COMMIT "\n";
 	return write(STDOUT_FILENO, text, sizeof text - 1) != sizeof text - 1;
 }
 
@@ -49,7 +49,8 @@ int print_info(void)
 	if (!document || !read_all(STDIN_FILENO, &options, &length))
 		return 1;
 	strcpy(stpcpy(stpcpy(document, FEATURES_BEFORE), enabled), FEATURES_AFTER);
-	bool made = append(&version, 1, VERSION, strlen(VERSION)) && append(&features, 1, FEATURES, strlen(FEATURES)) &&
+	bool made = append(&version, 1, VERSION, strlen(VERSION)) && append(&version, 2, COMMIT, strlen(COMMIT)) &&
+		    append(&features, 1, FEATURES, strlen(FEATURES)) &&
 		    append(&features, 2, document, strlen(document)) && append(&info, 1, NAME, strlen(NAME)) &&
 		    append(&info, 2, version.data, version.used) && (!length || append(&info, 3, options, length)) &&
 		    append(&info, 4, features.data, features.used);

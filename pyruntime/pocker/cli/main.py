@@ -123,9 +123,9 @@ class PockerContext:
 
 def version() -> str:
     """The output of --version."""
-    from pyruntime._version import __version__  # lazy: only for the version
+    from pyruntime._version import __version__, commit  # lazy: only for the version
 
-    return f"pocker version {__version__}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
+    return f"pocker version {__version__}, commit {commit()}, python {'.'.join(map(str, sys.version_info[:3]))}\n"
 
 
 # Not modules for rare options or errors, nor what imports more than it is worth (dateutil, subprocess).

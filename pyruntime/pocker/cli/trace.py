@@ -115,7 +115,7 @@ def record_without(record: ContainerRecord, flag: Given) -> ContainerRecord:
     settings = record.settings.replace(**changed)
     if settings.userns in ("", "host"):
         settings = settings.replace(ids=None)
-    return ContainerRecord(**{**ContainerRecord.document(record), "settings": settings})
+    return ContainerRecord(**{name: getattr(record, name) for name in record.FIELDS} | {"settings": settings})
 
 
 class Trace:

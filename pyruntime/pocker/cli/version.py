@@ -18,12 +18,12 @@ COMMAND = Command("version", "[options]", "show version information",
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Print the versions. There is no server, but scripts for Docker ask for its version."""
     # lazy: only for the version
-    from pyruntime._version import __version__
+    from pyruntime._version import __version__, commit
     from pyruntime.images.platform import Platform
 
     machine = os.uname()
-    facts = {"Version": __version__, "PythonVersion": ".".join(map(str, sys.version_info[:3])), "Os": "linux",
-             "Arch": Platform.host().architecture, "KernelVersion": machine.release}
+    facts = {"Version": __version__, "GitCommit": commit(), "PythonVersion": ".".join(map(str, sys.version_info[:3])),
+             "Os": "linux", "Arch": Platform.host().architecture, "KernelVersion": machine.release}
     if parsed["format"]:
         show_one(parsed["format"], {"Client": facts, "Server": facts})
     else:

@@ -18,43 +18,37 @@ from __future__ import annotations
 import os
 from _thread import get_native_id
 
-from pyruntime.errors import ConfigError, ContainerExists, NoSuchContainer, PyruntimeError, UsageError
+from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, RecordError, UsageError
 from pyruntime.pocker import events as history
 from pyruntime.pocker.settings import ContainerSettings
 from pyruntime.system.files import forget, write
 from pyruntime.system.files import read as read_file
-from pyruntime.system.json import decode, encode
 from pyruntime.system.locks import Lock
 from pyruntime.system.names import check_name
 from pyruntime.system.processes import alive
+from pyruntime.system.records import Record
 from pyruntime.system.times import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, ClassVar, TypeVar
 
     from pyruntime.pocker.directories import Directories
+
+    Kind = TypeVar("Kind", bound=Record)
 
 UNCLAIMED = "~"
 _HEX = frozenset("0123456789abcdef")
 _ID = 64   # digits
 
 
-class _Values:
-    """Fields of a JSON file."""
-
-    FIELDS: tuple[str, ...] = ()
-
-    def document(self) -> dict[str, Any]:
-        """The form in the file."""
-        return {name: getattr(self, name) for name in self.FIELDS}
-
-
-class ContainerRecord(_Values):
+class ContainerRecord(Record):
     """The record of a container: the content of container.json."""
 
     FIELDS = ("id", "name", "created", "image", "image_id", "manifest", "driver", "image_config", "settings")
+    NEEDED = ("id", "name", "settings")
+    READ: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"settings": ContainerSettings.of}
 
     def __init__(self, **values: Any) -> None:
         self.id: str = ""
@@ -66,16 +60,14 @@ class ContainerRecord(_Values):
         self.driver: str = ""
         self.image_config: dict[str, Any] = {}   # of the image (config.md `config`)
         self.settings = ContainerSettings()
-        for name, value in values.items():
-            stored = name == "settings" and isinstance(value, dict)
-            setattr(self, name, ContainerSettings.of(value) if stored else value)
+        self._set(values)
 
     def document(self) -> dict[str, Any]:
         """The form in the file."""
         return {**super().document(), "settings": self.settings.document()}
 
 
-class ContainerRun(_Values):
+class ContainerRun(Record):
     """A run of a container, from its start to its exit.
 
     ``monitor``    process ID and start time of the monitor
@@ -100,15 +92,14 @@ class ContainerRun(_Values):
         self.stopping: bool = False
         self.kept: bool = False
         self.over: bool = True
-        for name, value in values.items():
-            setattr(self, name, value)
+        self._set(values)
 
     def watched(self) -> bool:
         """Whether the monitor is alive."""
         return alive(*self.monitor)
 
 
-class Exit(_Values):
+class Exit(Record):
     """The end of a run. ``status`` is the exit status: 128 + N for signal N, and 255 if it is unknown."""
 
     FIELDS = ("status", "finished", "oom", "error")
@@ -118,8 +109,7 @@ class Exit(_Values):
         self.finished: str = ""
         self.oom: bool = False
         self.error: str = ""
-        for name, value in values.items():
-            setattr(self, name, value)
+        self._set(values)
 
 
 class _Lock(Lock):
@@ -168,42 +158,47 @@ class Container:
         return _Lock(f"{self.directory}/lock", wait=wait)
 
     def read(self) -> ContainerRecord:
-        """The record. Raises NoSuchContainer."""
-        return ContainerRecord(**self._read("container.json"))
+        """The record. Raises NoSuchContainer, RecordError."""
+        return self._read("container.json", ContainerRecord, f'remove the container with "pocker rm -f {self.id[:12]}"')
 
     def write(self, record: ContainerRecord) -> None:
         """Write the record, atomically."""
-        self.put("container.json", encode(record.document()))
+        self.put("container.json", record.encoded())
 
     def run(self) -> ContainerRun:
-        """The current or last run; a run without a start time if the container was never started."""
+        """The current or last run; a run without a start time if the container was never started. Raises RecordError
+        for the run of a newer pyruntime, which may be going on."""
         try:
-            return ContainerRun(**self._read("run.json"))
+            return self._read("run.json", ContainerRun, "remove this file when the container's processes have ended")
         except NoSuchContainer:
             return ContainerRun()
-        except ConfigError:   # truncated by a power failure: nothing runs, and the remains have to be cleaned up
-            return ContainerRun(over=False)
+        except RecordError as error:
+            if error.unknown:
+                raise
+            return ContainerRun(over=False)   # truncated by a power failure: nothing runs, and the remains are left
 
     def write_run(self, run: ContainerRun) -> None:
         """Write the run."""
-        self.put("run.json", encode(run.document()))
+        self.put("run.json", run.encoded())
 
     def exit(self) -> Exit | None:
         """The end of the last run; None if the container is running, or if the exit status is unknown."""
         try:
-            return Exit(**self._read("exit"))
+            return self._read("exit", Exit, "start the container again")
         except NoSuchContainer:
             return None
+        except RecordError as error:
+            return Exit(error=f"exit status unknown: {error}")
 
     def write_exit(self, end: Exit) -> None:
         """Write the end of the run."""
-        self.put("exit", encode(end.document()))
+        self.put("exit", end.encoded())
 
-    def put(self, name: str, text: str) -> None:
+    def put(self, name: str, data: bytes) -> None:
         """Write a file of the container, atomically."""
-        write(f"{self.directory}/{name}", text.encode())
+        write(f"{self.directory}/{name}", data)
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, kind: type[Kind], remedy: str) -> Kind:
         path = f"{self.directory}/{name}"
         try:
             data = read_file(path, 64 << 20)
@@ -211,8 +206,7 @@ class Container:
             raise NoSuchContainer(f'no such container: "{self.id}"') from None
         except OSError as error:
             raise PyruntimeError(f'cannot read "{path}": {error.strerror}') from None
-        value = decode(data, path)
-        return value if isinstance(value, dict) else {}
+        return kind.parse(data, path, remedy)
 
 
 # --- all containers ---------------------------------------------------------------------------------------------------
@@ -229,8 +223,8 @@ def identifiers(places: Directories) -> list[str]:
 
 def every(places: Directories, warn: Callable[[str], None] | None = None
           ) -> Iterator[tuple[Container, ContainerRecord]]:
-    """All containers with their records, the newest first. A damaged record is a warning, or without ``warn`` a
-    ConfigError: what the container uses is unknown."""
+    """All containers with their records, the newest first. A record that cannot be read is a warning, or without
+    ``warn`` a RecordError: what the container uses is unknown."""
     found = []
     for name in identifiers(places):
         container = Container(places, name)
@@ -238,11 +232,10 @@ def every(places: Directories, warn: Callable[[str], None] | None = None
             found.append((container, container.read()))
         except NoSuchContainer:
             continue   # removed in the meantime
-        except ConfigError as error:
+        except RecordError as error:
             if warn is None:
                 raise
-            warn(f"container {name[:12]}: its record is damaged: {str(error).partition(chr(10))[0]}; `pocker rm -f"
-                 f" {name[:12]}` removes it")
+            warn(f"container {name[:12]}: {error}")
     yield from sorted(found, key=lambda pair: pair[1].created, reverse=True)
 
 

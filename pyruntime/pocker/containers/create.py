@@ -10,7 +10,6 @@ from pyruntime.images.store import trees
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.container import Container, ContainerRecord, claim, find, unclaimed
 from pyruntime.system.files import write
-from pyruntime.system.json import encode
 from pyruntime.system.names import new_id
 
 TYPE_CHECKING = False
@@ -44,7 +43,7 @@ def create(places: Directories, image: Image, asked: str, settings: ContainerSet
             mark = store.add_bundle(Container(places, container_id).directory, at=made, driver=record.driver,
                                     manifest=image.descriptor.digest, layers=there, lasting=lasting)
             try:
-                write(f"{made}/container.json", encode(record.document()).encode(), sync=lasting)
+                write(f"{made}/container.json", record.encoded(), sync=lasting)
                 container = claim(places, record, made)
             except BaseException:
                 store.remove_bundle(mark)

@@ -11,14 +11,14 @@ import os
 import select
 import time
 
-from pyruntime.errors import PyruntimeError, StateError
+from pyruntime.errors import PyruntimeError, RecordError, StateError
 from pyruntime.pocker import events as history
 from pyruntime.pocker.containers.status import RUNNING, status_of
 from pyruntime.pocker.settings import HealthCheck
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import files
-from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
+from pyruntime.system.records import Record
 from pyruntime.system.times import parse, timestamp
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def completed(asked: HealthCheck, image: Mapping[str, Any] | None) -> HealthChec
                                            for name, default in _DEFAULTS.items()})
 
 
-class Health:
+class Health(Record):
     """The health of a run.
 
     ``status``   starting, healthy or unhealthy
@@ -71,10 +71,9 @@ class Health:
         self.streak: int = 0
         self.log: list[dict[str, Any]] = []
         self.probe: list[int] = [0, 0]
-        for name, value in values.items():
-            setattr(self, name, value)
+        self._set(values)
 
-    def document(self) -> dict[str, Any]:
+    def shown(self) -> dict[str, Any]:
         """The form in `inspect`."""
         return {"Status": self.status, "FailingStreak": self.streak, "Log": self.log}
 
@@ -85,10 +84,13 @@ def health_of(container: Container, record: ContainerRecord, run: ContainerRun) 
         return None
     path = f"{container.directory}/health.json"
     try:
-        value = decode(files.read(path, _FILE), path)
+        found = Health.parse(files.read(path, _FILE), path, "remove this file")
     except FileNotFoundError:
-        value = {}
-    found = Health(**value) if isinstance(value, dict) else Health()
+        found = Health()
+    except RecordError as error:
+        if error.unknown:
+            raise
+        found = Health()   # cut off by a power failure: the next check writes it again
     return found if found.started == run.started else Health(started=run.started)
 
 
@@ -113,7 +115,7 @@ def check(container: Container) -> bool:
     _note(record, found, code, (parse(begun) - parse(found.started)) / 10**9)
     found.log = [*found.log, {"Start": begun, "End": timestamp(), "ExitCode": code, "Output": output}][-_KEPT:]
     found.probe = [0, 0]
-    container.put("health.json", encode({name: getattr(found, name) for name in Health.FIELDS}))
+    container.put("health.json", found.encoded())
     if found.status != was:
         history.of_container(container.places, record, f"health_status: {found.status}")
     return code == 0
@@ -151,7 +153,7 @@ def _probe(container: Container, record: ContainerRecord, found: Health) -> tupl
             for fd, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, fd)
         found.probe = [pid, start_time(pid)]
-        container.put("health.json", encode({name: getattr(found, name) for name in Health.FIELDS}))
+        container.put("health.json", found.encoded())
         os.close(writer)
         writer = -1
         return _result(pid, reader, settings.timeout)

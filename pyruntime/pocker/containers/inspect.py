@@ -102,7 +102,7 @@ def _health(container: Container, record: ContainerRecord, status: Status) -> di
     from pyruntime.pocker.containers.health import health_of  # lazy: only with a health check
 
     found = health_of(container, record, status.run)
-    return {"Health": found.document()} if found else {}
+    return {"Health": found.shown()} if found else {}
 
 
 def state(status: Status) -> dict[str, Any]:

@@ -247,7 +247,7 @@ def _start(container: Container, record: ContainerRecord, run: ContainerRun, opt
             from pyruntime.pocker.containers import namespaces  # lazy: only with shared namespaces
 
             namespaces.provide(container, record)
-        container.put("config.json", encode(spec.document(container, record, root, cgroup)))
+        container.put("config.json", encode(spec.document(container, record, root, cgroup)).encode())
         if options.trace:
             options.trace(container, record, root, network)
             os.close(options.trace.fd)

@@ -178,7 +178,8 @@ def remove(container: Container, record: ContainerRecord, *, force: bool = False
         if _forbid_restart(container).watched():
             settle(container, record)
         with container.lock():
-            if not container.run().over:
+            # Without a record of the run, which was damaged, the runtime may still know the container.
+            if not container.run().over or (force and os.path.exists(f"{container.places.runtime}/{container.id}")):
                 clear_run(container, record)
             discard(container, record, volumes=volumes)
     except NoSuchContainer:
@@ -192,7 +193,7 @@ def discard(container: Container, record: ContainerRecord, *, volumes: bool = Fa
 
         give_ids(container.places, record)
     if volumes and any(mount.unnamed for mount in record.settings.mounts):
-        container.put(_WITH_VOLUMES, "")   # for the process that finishes this, if this one is killed
+        container.put(_WITH_VOLUMES, b"")   # for the process that finishes this, if this one is killed
     gone = unclaimed(container.places, container.id)
     try:
         os.rename(container.directory, gone)

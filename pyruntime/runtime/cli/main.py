@@ -99,10 +99,10 @@ def _cgroup_manager(parsed: Parsed) -> str:
 
 def version() -> str:
     """The output of --version; callers look for the third line."""
-    from pyruntime._version import __version__  # lazy: only for --version
+    from pyruntime._version import __version__, commit  # lazy: only for --version
     from pyruntime.runtime.lifecycle.features import libseccomp_version
 
-    return (f"pyruntime version {__version__}\ncommit: unknown\nspec: {SPEC}\n"
+    return (f"pyruntime version {__version__}\ncommit: {commit()}\nspec: {SPEC}\n"
             f"python: {'.'.join(map(str, sys.version_info[:3]))}\nlibseccomp: {libseccomp_version()}\n")
 
 

@@ -19,10 +19,17 @@ import errno
 import os
 from _thread import get_native_id
 
-from pyruntime.errors import ContainerExists, NoSuchContainer, PyruntimeError, StateError, UsageError
+from pyruntime.errors import (
+    ContainerExists,
+    NoSuchContainer,
+    PyruntimeError,
+    RecordError,
+    StateError,
+    UsageError,
+)
 from pyruntime.system.directories import private
-from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import alive, start_time
+from pyruntime.system.records import Record, damaged, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +38,6 @@ if TYPE_CHECKING:
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 UNCLAIMED = "~"   # no ID can start with this
 SYSTEM_ROOT = "/run/pyruntime"   # of root, without --root
-VERSION = 1
 
 
 def check_id(container_id: str) -> str:
@@ -48,7 +54,7 @@ def refuse(phrase: str, container_id: str, status: str) -> NoReturn:
     raise StateError(f'{phrase}: "{container_id}" is {status}')
 
 
-class StateRecord:
+class StateRecord(Record):
     """The record of a container.
 
     ``pid``, ``started``      init and its start time; 0 before init exists
@@ -62,11 +68,11 @@ class StateRecord:
                               index, phase, step, place in config.json, subject
     """
 
-    FIELDS = ("version", "id", "ociVersion", "bundle", "rootfs", "created", "annotations", "pid", "started", "creator",
+    FIELDS = ("id", "ociVersion", "bundle", "rootfs", "created", "annotations", "pid", "started", "creator",
               "cgroup", "cgroup_made", "unit", "user_unit", "rdt", "hooks", "has_process", "own_pids", "total", "tail")
+    NEEDED = ("id",)
 
     def __init__(self, **values: Any) -> None:
-        self.version: int = VERSION
         self.id: str = ""
         self.ociVersion: str = ""
         self.bundle: str = ""
@@ -86,9 +92,7 @@ class StateRecord:
         self.own_pids: bool = True
         self.total: int = 0
         self.tail: list[list[Any]] = []
-        for name, value in values.items():
-            assert name in self.FIELDS, name
-            setattr(self, name, value)
+        self._set(values)
 
     def alive(self) -> bool:
         """Whether init is still alive."""
@@ -157,7 +161,7 @@ class StateDirectory:
 
     def write(self, record: StateRecord, directory: str = "") -> None:
         """Write state.json atomically."""
-        self._write("state.json", {name: getattr(record, name) for name in StateRecord.FIELDS}, directory)
+        self._replace("state.json", record.encoded(), directory)
         if record.pid and not directory:
             try:
                 os.symlink(f"{record.pid}:{record.started}", os.path.join(self.directory, "init"))
@@ -180,9 +184,6 @@ class StateDirectory:
         """Write a plan for the front atomically."""
         self._replace(name, plan)
 
-    def _write(self, name: str, value: dict[str, Any], directory: str = "") -> None:
-        self._replace(name, encode(value).encode(), directory)
-
     def _replace(self, name: str, data: bytes, directory: str = "") -> None:
         from pyruntime.system.files import replace  # lazy: `state` and `list` write nothing
 
@@ -193,25 +194,24 @@ class StateDirectory:
             raise PyruntimeError(f'cannot write "{path}": {error.strerror}') from None
 
     def read(self) -> StateRecord:
-        """The record; raises NoSuchContainer, and PyruntimeError for an invalid record."""
+        """The record; raises NoSuchContainer, and RecordError for an invalid record."""
         path = os.path.join(self.directory, "state.json")
-        values = self._read(path)
-        if values.get("version") != VERSION:
-            raise PyruntimeError(f'"{path}" was not written by this version of pyruntime')
-        return StateRecord(**{name: values[name] for name in StateRecord.FIELDS if name in values})
+        return StateRecord.parse(self._read(path), path, f'remove the container with "delete --force {self.id}"')
 
     def kept(self) -> dict[str, Any]:
         """Read the file of `keep`; raises like `read`."""
-        path = os.path.join(self.directory, "exec.json")
+        path, remedy = os.path.join(self.directory, "exec.json"), "delete the container and create it again"
         try:
-            return self._read(path)
+            values = members(self._read(path), path, remedy)
         except NoSuchContainer:
             if self.exists():
-                raise PyruntimeError(f'"{path}" is missing: the container was created by another version of pyruntime'
-                                     ) from None
+                raise RecordError(f'"{path}" is missing: {remedy}') from None
             raise
+        if not isinstance(values.get("process", {}), dict):
+            raise damaged(path, "it is no configuration", remedy)
+        return values
 
-    def _read(self, path: str) -> dict[str, Any]:
+    def _read(self, path: str) -> bytes:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -224,8 +224,7 @@ class StateDirectory:
                 parts.append(part)
         finally:
             os.close(fd)
-        values = decode(b"".join(parts), path)
-        return values if isinstance(values, dict) else {}
+        return b"".join(parts)
 
     def exists(self) -> bool:
         """Whether the directory exists, even if only as a leftover of a `create` that was killed."""

@@ -372,7 +372,7 @@ CASES = [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}),
     Case("scratch-copy", "FROM scratch AS one\nCOPY a /d/\nFROM busybox\nCOPY --from=one / /x\n", files=TREE,
          script="cat /x/d/a", prints="A"),
-    Case("parse-error-is-first", "FROM busybox\nRUN touch /never\nCOPPY a b\n", fails='unknown instruction "COPPY"'),
+    Case("parse-error-is-first", "FROM busybox\nRUN touch /never\nCOPI a b\n", fails='unknown instruction "COPI"'),
     Case("deep-stages",
          "FROM busybox AS a\nRUN echo 1 > /a\nFROM a AS b\nRUN echo 2 > /b\nFROM a AS c\nRUN echo 3 > /c\nFROM"
          " busybox\nCOPY --from=b /a /b /x/\nCOPY --from=c /c /x/\n", script="cd /x; cat a b c", prints="1\n2\n3"),

@@ -36,7 +36,7 @@ def test_mounts(text: str, expected: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(("text", "words"), [
     ("type=volume,target=/x", 'unknown mount type "volume"'), ("type=bind", "the mount has no target"),
-    ("type=cache,targt=/x", 'has no option "targt"'), ("type=secret", "the secret has no name"),
+    ("type=cache,targets=/x", 'has no option "targets"'), ("type=secret", "the secret has no name"),
     ("type=cache,target=/x,sharing=all", '"sharing" cannot be "all"'),
     ("type=bind,target=/", "cannot replace the root"),
     ("type=cache,target=/x,mode=9", '"mode" must be a number'),

@@ -20,6 +20,7 @@ from pyruntime.pocker.containers import monitor_events
 from pyruntime.pocker.containers.container import Container, ContainerRecord, ContainerRun, Exit
 from pyruntime.pocker.containers.start import MONITOR
 from pyruntime.pocker.directories import Directories
+from pyruntime.pocker.settings import ContainerSettings, RestartPolicy
 from tests.pocker.integration.command import Pocker
 from tests.pocker.integration.lab import Lab
 
@@ -187,7 +188,8 @@ def test_on_failure_counts_all_restarts(tmp_path: Path, monkeypatch: pytest.Monk
     """Every restart counts towards the limit, however long each run took; a long run resets only the delay."""
     container = Container(Directories(str(tmp_path / "root"), str(tmp_path / "run")), "1" * 64)
     container.places.below("containers", container.id)
-    record = ContainerRecord(id=container.id, name="count", settings={"restart": "on-failure", "restart_limit": 2})
+    record = ContainerRecord(id=container.id, name="count",
+                             settings=ContainerSettings(restart=RestartPolicy(name="on-failure", limit=2)))
     container.write(record)
     waits: list[str] = []
     monkeypatch.setattr(os, "execv", lambda path, words: waits.append(words[1]))

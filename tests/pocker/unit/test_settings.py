@@ -92,8 +92,8 @@ def test_settings_are_frozen_and_typed() -> None:
     settings = ContainerSettings(env=["A=1"])
     with pytest.raises(AttributeError, match="frozen"):
         settings.env = ["A=2"]   # type: ignore[misc]
-    with pytest.raises(TypeError, match='no field "enviroment"'):
-        ContainerSettings(enviroment=[])   # type: ignore[call-arg]
+    with pytest.raises(TypeError, match='no field "environ"'):
+        ContainerSettings(environ=[])   # type: ignore[call-arg]
     with pytest.raises(TypeError, match='needs the field "target"'):
         MountPoint(kind="tmpfs")   # type: ignore[call-arg]
     changed = settings.replace(user="1000")

@@ -36,7 +36,7 @@ def test_a_flag_is_removed_from_completed_settings() -> None:
     """The trace changes neither the names of volumes nor the mounts of the image and of other containers."""
     parsed = parse(COMMAND, ["-v", "/data", "--tmpfs", "/x", "--volumes-from", "web", "--userns", "auto", "image"])
     flags = {flag.name: flag for flag in given(COMMAND, parsed)}
-    record = ContainerRecord(settings=flags["tmpfs"].asked.document())
+    record = ContainerRecord(settings=flags["tmpfs"].asked)
     record.settings = record.settings.replace(ids=IdMaps(uids=["0 1 1"], gids=["0 1 1"]), mounts=[
         MountPoint(kind="volume", source="invented", target="/data", anonymous=True),
         MountPoint(kind="tmpfs", target="/x"),

@@ -216,7 +216,7 @@ def test_encoding_round_trip(texts: list[str], number: int) -> None:
 
 def test_step_refuses_unknown_fields() -> None:
     with pytest.raises(AssertionError):
-        step("isolate", "set_hostname", "hostname", nam="x")
+        step("isolate", "set_hostname", "hostname", named="x")
     with pytest.raises(AssertionError):
         step("nowhere", "set_hostname", "hostname", name="x")
 

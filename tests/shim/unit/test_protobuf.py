@@ -94,7 +94,7 @@ def test_malformed(data: bytes) -> None:
 
 def test_a_field_that_the_table_does_not_have() -> None:
     with pytest.raises(KeyError):
-        INNER.encode({"nam": "x"})
+        INNER.encode({"named": "x"})
 
 
 def test_zero_values_are_left_out() -> None:
