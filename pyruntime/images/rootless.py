@@ -128,9 +128,10 @@ def _unshare(kind: int) -> None:
     try:
         kernel.unshare(kind)
     except OSError as error:
-        raise HostError("cannot create a user namespace: allow it (sysctl user.max_user_namespaces,"
-                        " kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0), or run"
-                        f" as root: {error.strerror}") from None
+        from pyruntime.system.restrictions import user_namespaces  # lazy: only for a refusal
+
+        reason = user_namespaces(error.errno or 0)
+        raise HostError(f"cannot create a user namespace: {reason}{reason and ': '}{error.strerror}") from None
 
 
 def _help(ready: int, reply: int, others: tuple[int, int], own: tuple[int, int],

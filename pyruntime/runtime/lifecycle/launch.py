@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from errno import EINVAL, EISDIR, ENOENT, EPERM
+from errno import EACCES, EINVAL, EISDIR, ENOENT, ENOSPC, EPERM
 
 from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel
@@ -33,7 +33,7 @@ from pyruntime.runtime.plan.encode import encode
 from pyruntime.runtime.plan.phases import FIRST, ORDER
 from pyruntime.system.installed import native
 from pyruntime.system.processes import SIGKILL
-from pyruntime.system.uapi import MFD_EXEC
+from pyruntime.system.uapi import CLONE_NEWUSER, MFD_EXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
     """The error for a failed step, in runc's wording where callers match it."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
-    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps)
+    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps) or _restricted(step, errno, steps, call)
     if not text:
         text = ": ".join(part for part in (call, detail, words) if part)
         if words and text.endswith(f"{words}: {words}"):
@@ -388,6 +388,24 @@ def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
     if errno == EPERM and pinned:
         return "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)"
     return f"error setting scheduler: {os.strerror(errno).lower()}"
+
+
+def _restricted(step: Step, errno: int, steps: dict[int, Step], call: str) -> str:
+    """The message for what a restriction of the host refuses: user namespaces, capabilities in a new one, a procfs
+    without /proc/sys."""
+    if errno not in (EACCES, ENOENT, ENOSPC, EPERM):
+        return ""
+    from pyruntime.system import restrictions  # lazy: only for a step that failed
+
+    reason = ""
+    creating = [other for other in steps.values() if other.op.name == "unshare" and other.args["flags"] & CLONE_NEWUSER]
+    if step in creating:
+        reason = restrictions.user_namespaces(errno)
+    elif creating and ORDER["user"] <= ORDER[step.phase] <= ORDER["rootfs"]:
+        reason = restrictions.apparmor(errno)
+    elif errno == ENOENT and step.op.name in ("write_proc", "open_proc"):
+        reason = restrictions.procfs()
+    return f"{call}: {reason}: {os.strerror(errno)}" if reason else ""
 
 
 def _familiar(step: Step, errno: int, detail: str, call: str) -> str:

@@ -1,0 +1,72 @@
+"""Restrictions of the host: why the kernel refuses what it allows elsewhere, and the remedy.
+
+Asked for after a refusal, to complete its message; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, ENOSPC, EPERM
+
+from pyruntime.system.user_namespace import real_uid
+
+_APPARMOR = "kernel/apparmor_restrict_unprivileged_userns"   # Ubuntu 23.10 and later
+_DEBIAN = "kernel/unprivileged_userns_clone"                 # Debian up to 10, and hardened kernels
+_MOST = "user/max_user_namespaces"                           # namespaces(7)
+
+
+def _sysctl(name: str) -> str:
+    try:
+        with open(f"/proc/sys/{name}", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""   # not on this kernel, or hidden by subset=pid
+
+
+def user_namespaces(number: int) -> str:
+    """Why this user cannot create a user namespace, or has no capabilities in the new one. ``number``: the errno of
+    unshare(2), or of what needs the capabilities. Empty for an error with another cause."""
+    if number == ENOSPC:
+        most = _sysctl(_MOST)
+        return (f"user.max_user_namespaces={most} allows no more user namespaces: raise it"
+                f" (sysctl user.max_user_namespaces={16384 if most == '0' else 2 * int(most or 8192)})")
+    if number not in (EPERM, EACCES):
+        return ""
+    if reason := apparmor(number):
+        return reason
+    if real_uid() and _sysctl(_DEBIAN) == "0":
+        return ("users without root may not create user namespaces: set the sysctl"
+                " kernel.unprivileged_userns_clone to 1")
+    return ("user namespaces are forbidden here: in a chroot, and by the seccomp profile or the security module of a"
+            " container around this process; run as root, or outside of it")
+
+
+def apparmor(number: int) -> str:
+    """The same, if AppArmor is the cause: it refuses a new namespace, or all capabilities in it."""
+    if number in (EPERM, EACCES) and real_uid() and _sysctl(_APPARMOR) == "1":
+        return ('AppArmor restricts user namespaces of users without root'
+                ' (kernel.apparmor_restrict_unprivileged_userns=1): load a profile with the rule "userns," for this'
+                ' program, or set the sysctl to 0')
+    return ""
+
+
+def procfs() -> str:
+    """What is missing in /proc, and the remedy; empty if /proc is a whole procfs."""
+    if not os.path.exists("/proc/self"):
+        return "/proc is not mounted: mount -t proc proc /proc"
+    if not os.path.isdir("/proc/sys"):
+        return "/proc is mounted with subset=pid, which hides /proc/sys: mount a whole one (mount -t proc proc /proc)"
+    return ""
+
+
+def hidden_process(pid: int) -> str:
+    """Why an existing process of this user is not visible in /proc."""
+    option = next((word for line in _mounts() if line[4] == "/proc" for word in line[-1].split(",")
+                   if word.startswith("hidepid=")), "hidepid")
+    return (f"process {pid} is hidden from user {os.geteuid()}, because /proc is mounted with {option}: mount it with"
+            " hidepid=off (mount -o remount,hidepid=off /proc), or with the option gid= for a group of this user")
+
+
+def _mounts() -> list[list[str]]:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return [line.split() for line in reversed(file.readlines())]   # the last mount at a path is on top
