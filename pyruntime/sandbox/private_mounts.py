@@ -57,7 +57,7 @@ def bounded_files(path: str, size: int) -> None:
             ("size", str(size)), ("nr_inodes", str(max(size >> 12, 1024))), ("mode", "0700")],
             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
     except OSError as error:
-        raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None
+        raise HostError(f'cannot make the sandbox\'s files: "{path}": {error.strerror}') from None
 
 
 def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:

@@ -1,4 +1,4 @@
-"""Restrictions of the host: why the kernel refuses what it allows elsewhere, and the remedy.
+"""Restrictions of the host: why the kernel refuses what it allows elsewhere, and the remedy (docs/hosts.md).
 
 Asked for after a refusal, to complete its message; nothing is decided here.
 """
@@ -6,8 +6,9 @@ Asked for after a refusal, to complete its message; nothing is decided here.
 from __future__ import annotations
 
 import os
-from errno import EACCES, ENOSPC, EPERM
+from errno import EACCES, EAGAIN, EMFILE, ENOSPC, EPERM
 
+from pyruntime.errors import HostError
 from pyruntime.system.user_namespace import real_uid
 
 _APPARMOR = "kernel/apparmor_restrict_unprivileged_userns"   # Ubuntu 23.10 and later
@@ -50,13 +51,56 @@ def apparmor(number: int) -> str:
     return ""
 
 
+def limits(number: int) -> str:
+    """The limit of this process that an error number stands for; empty for other errors."""
+    import resource  # lazy: only for a refusal
+
+    if number == EMFILE:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"no more than {most} descriptors may be open: raise the limit (ulimit -n 1024)"
+    if number == EAGAIN:
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+        return (f"no more processes may be created: raise the limit of user {os.geteuid()} (ulimit -u, now"
+                f" {'unlimited' if most < 0 else most}), or pids.max of its cgroup")
+    return ""
+
+
 def procfs() -> str:
     """What is missing in /proc, and the remedy; empty if /proc is a whole procfs."""
     if not os.path.exists("/proc/self"):
         return "/proc is not mounted: mount -t proc proc /proc"
     if not os.path.isdir("/proc/sys"):
-        return "/proc is mounted with subset=pid, which hides /proc/sys: mount a whole one (mount -t proc proc /proc)"
+        return ("/proc is mounted with subset=pid, which hides all but processes: mount a whole one"
+                " (mount -t proc proc /proc)")
+    if any(line[4].startswith("/proc/sys") for line in _mounts()):
+        return ("a mount covers /proc/sys, as in a container without privileges: unmount it, or run outside of the"
+                " container, or in one with all privileges (--privileged)")
     return ""
+
+
+def read_proc(path: str) -> str:
+    """The content of a file of /proc, without spaces around it. Raises HostError if a restricted /proc lacks it."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        reason = procfs()
+        raise HostError(f'cannot read "{path}": {reason}{reason and ": "}{error.strerror}') from None
+
+
+def partly_visible(kind: str) -> str:
+    """Why the root of a user namespace may not mount a whole ``proc`` or ``sysfs`` (mount_namespaces(7))."""
+    place = {"proc": "/proc", "sysfs": "/sys"}[kind]
+    return (f"a user namespace may mount {kind} only where the host's {place} is whole, and here it is missing,"
+            f" read-only or partly covered, as in a container without privileges: change that (in the container:"
+            f" --privileged, or --security-opt systempaths=unconfined), or bind-mount {place} instead")
+
+
+def no_pivot() -> str:
+    """Why pivot_root(2) refuses the present root directory."""
+    return ("the root directory cannot be exchanged, because it is that of a ramdisk (initramfs), or of a chroot that"
+            " is not a mount point: mount the directory on itself before the chroot (mount --bind DIRECTORY"
+            " DIRECTORY), or give pyruntime --no-pivot")
 
 
 def hidden_process(pid: int) -> str:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from errno import EACCES, EINVAL, EISDIR, ENOENT, ENOSPC, EPERM
+from errno import EAGAIN, EINVAL, EISDIR, EMFILE, ENOENT, EPERM, EXDEV
 
 from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel
@@ -370,7 +370,7 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
     """The error for a failed step, in runc's wording where callers match it."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
-    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps) or _restricted(step, errno, steps, call)
+    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps) or _restricted(step, errno, steps, detail, call)
     if not text:
         text = ": ".join(part for part in (call, detail, words) if part)
         if words and text.endswith(f"{words}: {words}"):
@@ -390,10 +390,10 @@ def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
     return f"error setting scheduler: {os.strerror(errno).lower()}"
 
 
-def _restricted(step: Step, errno: int, steps: dict[int, Step], call: str) -> str:
-    """The message for what a restriction of the host refuses: user namespaces, capabilities in a new one, a procfs
-    without /proc/sys."""
-    if errno not in (EACCES, ENOENT, ENOSPC, EPERM):
+def _restricted(step: Step, errno: int, steps: dict[int, Step], detail: str, call: str) -> str:
+    """The message for what a restriction of the host refuses: a user namespace, capabilities in a new one, a whole
+    procfs or sysfs, pivot_root."""
+    if not errno:
         return ""
     from pyruntime.system import restrictions  # lazy: only for a step that failed
 
@@ -403,8 +403,16 @@ def _restricted(step: Step, errno: int, steps: dict[int, Step], call: str) -> st
         reason = restrictions.user_namespaces(errno)
     elif creating and ORDER["user"] <= ORDER[step.phase] <= ORDER["rootfs"]:
         reason = restrictions.apparmor(errno)
-    elif errno == ENOENT and step.op.name in ("write_proc", "open_proc"):
+    elif errno in (ENOENT, EXDEV) and step.op.name in ("write_proc", "open_proc"):
         reason = restrictions.procfs()
+    elif errno == EPERM and step.op.name == "mount" and step.args["fstype"] in ("proc", "sysfs"):
+        reason = restrictions.partly_visible(step.args["fstype"])
+    elif errno == EINVAL and call == "pivot_root":
+        reason = restrictions.no_pivot()
+    elif errno == EPERM and call == "prlimit64":
+        reason = f"{detail} may not exceed that of the runtime: raise it there (ulimit -H), or lower it here"
+    elif errno == EMFILE or (errno == EAGAIN and step.op.name in ("clone_init", "run_hook")):
+        reason = restrictions.limits(errno)
     return f"{call}: {reason}: {os.strerror(errno)}" if reason else ""
 
 
