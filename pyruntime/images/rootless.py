@@ -171,8 +171,8 @@ def _map(pid: int, own: tuple[int, int], ranges: tuple[list[tuple[int, int]], li
             said = b"".join(iter(lambda fd=output: os.read(fd, 4096), b""))  # type: ignore[misc]
             if os.waitpid(child, 0)[1]:
                 problem = said.decode("utf-8", "replace").strip() or f"{words[0]} failed"
-                return (f"{problem}: check the lines of user {own[0]} in /etc/subuid and /etc/subgid, and that newuidmap"
-                        " and newgidmap are setuid root")
+                return (f"{problem}: check the lines of user {own[0]} in /etc/subuid and /etc/subgid, and that"
+                        " newuidmap and newgidmap are setuid root")
             continue
         if kind == "gid":   # without it an unprivileged process may not write gid_map (user_namespaces(7))
             _write(f"/proc/{pid}/setgroups", "deny")

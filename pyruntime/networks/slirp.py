@@ -75,7 +75,7 @@ def _no_tun() -> str:
     if not os.path.exists(_TUN):
         return f"; {_TUN} does not exist: load the kernel's module tun (modprobe tun), or use --network none or host"
     if not os.access(_TUN, os.R_OK | os.W_OK):
-        return f"; this user may not open {_TUN}: let all users open it (chmod 666 {_TUN}), or use --network none or host"
+        return f"; this user may not open {_TUN}: allow it (chmod 666 {_TUN}), or use --network none or host"
     return ""
 
 

@@ -10,7 +10,7 @@ from threading import Thread
 
 from pyruntime.errors import HostError
 from pyruntime.system import kernel
-from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE, MS_REC
+from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:
                     kernel.unshare(CLONE_FS)   # setns(2) requires it
                     kernel.setns(base, CLONE_NEWNS)
                 kernel.unshare(CLONE_NEWNS)   # implies CLONE_FS: the other threads keep their working directory
-                kernel.mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+                kernel.set_propagation(MS_PRIVATE)
             except OSError as error:
                 raise HostError(f"cannot make mounts for a sandbox: {error.strerror}: it needs CAP_SYS_ADMIN") from None
             work()

@@ -98,9 +98,13 @@ def partly_visible(kind: str) -> str:
 
 def no_pivot() -> str:
     """Why pivot_root(2) refuses the present root directory."""
-    return ("the root directory cannot be exchanged, because it is that of a ramdisk (initramfs), or of a chroot that"
-            " is not a mount point: mount the directory on itself before the chroot (mount --bind DIRECTORY"
-            " DIRECTORY), or give pyruntime --no-pivot")
+    return "the root directory is that of a ramdisk (initramfs), which cannot be exchanged: give pyruntime --no-pivot"
+
+
+def no_mount_point() -> str:
+    """Why the mounts of the present root directory cannot be changed (EINVAL)."""
+    return ("the root directory is that of a chroot, and not a mount point: mount the directory on itself before the"
+            " chroot (mount --bind DIRECTORY DIRECTORY)")
 
 
 def hidden_process(pid: int) -> str:

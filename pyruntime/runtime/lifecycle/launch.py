@@ -370,7 +370,8 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
     """The error for a failed step, in runc's wording where callers match it."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
-    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps) or _restricted(step, errno, steps, detail, call)
+    text = (_familiar(step, errno, detail, call) or _refused(step, errno, steps)
+            or _restricted(step, errno, steps, detail, call))
     if not text:
         text = ": ".join(part for part in (call, detail, words) if part)
         if words and text.endswith(f"{words}: {words}"):
@@ -409,6 +410,8 @@ def _restricted(step: Step, errno: int, steps: dict[int, Step], detail: str, cal
         reason = restrictions.partly_visible(step.args["fstype"])
     elif errno == EINVAL and call == "pivot_root":
         reason = restrictions.no_pivot()
+    elif errno == EINVAL and step.op.name == "propagation":
+        reason = restrictions.no_mount_point()
     elif errno == EPERM and call == "prlimit64":
         reason = f"{detail} may not exceed that of the runtime: raise it there (ulimit -H), or lower it here"
     elif errno == EMFILE or (errno == EAGAIN and step.op.name in ("clone_init", "run_hook")):
