@@ -9,6 +9,7 @@ import os
 from errno import EACCES, EAGAIN, EMFILE, ENOSPC, EPERM
 
 from pyruntime.errors import HostError
+from pyruntime.system.uapi import ALL_CAPABILITIES
 from pyruntime.system.user_namespace import real_uid
 
 _APPARMOR = "kernel/apparmor_restrict_unprivileged_userns"   # Ubuntu 23.10 and later
@@ -49,6 +50,17 @@ def apparmor(number: int) -> str:
                 ' (kernel.apparmor_restrict_unprivileged_userns=1): load a profile with the rule "userns," for this'
                 ' program, or set the sysctl to 0')
     return ""
+
+
+def no_privilege() -> str:
+    """The capability without which namespaces, mounts and pivot_root are refused, if this process lacks it."""
+    with open("/proc/self/status", encoding="utf-8", errors="surrogateescape") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    if effective >> ALL_CAPABILITIES.index("CAP_SYS_ADMIN") & 1:
+        return ""
+    return ("this process has no CAP_SYS_ADMIN, as root in a container without privileges: run outside of the"
+            " container, in one with privileges (--privileged), or without root, with a user namespace in the"
+            " configuration (pyruntime spec --rootless)")
 
 
 def limits(number: int) -> str:

@@ -404,6 +404,8 @@ def _restricted(step: Step, errno: int, steps: dict[int, Step], detail: str, cal
         reason = restrictions.user_namespaces(errno)
     elif creating and ORDER["user"] <= ORDER[step.phase] <= ORDER["rootfs"]:
         reason = restrictions.apparmor(errno)
+    elif errno == EPERM and not creating and step.op.name in ("unshare", "clone_init"):
+        reason = restrictions.no_privilege()
     elif errno in (ENOENT, EXDEV) and step.op.name in ("write_proc", "open_proc"):
         reason = restrictions.procfs()
     elif errno == EPERM and step.op.name == "mount" and step.args["fstype"] in ("proc", "sysfs"):
