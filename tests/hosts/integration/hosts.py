@@ -6,7 +6,6 @@ Nothing of the machine is changed: every setting is one of the namespaces, and e
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
