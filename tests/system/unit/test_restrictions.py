@@ -40,7 +40,8 @@ def test_the_number_of_user_namespaces(sysctls: Callable[..., None], most: str, 
 
 
 def test_other_errors_have_no_explanation() -> None:
-    assert (restrictions.user_namespaces(EINVAL), restrictions.apparmor(EINVAL), restrictions.limits(EINVAL)) == ("",) * 3
+    for explain in (restrictions.user_namespaces, restrictions.apparmor, restrictions.limits):
+        assert explain(EINVAL) == ""
 
 
 def test_limits_are_named_with_their_value() -> None:
