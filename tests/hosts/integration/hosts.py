@@ -55,7 +55,7 @@ for number in $numbers; do
     echo $? >$number.status
     mounts >$number.after 2>/dev/null
     for process in /proc/[0-9]*; do tr '\\0' ' ' <$process/cmdline; echo; done >$number.processes 2>/dev/null
-    find /run /tmp /mnt/home /mnt/pocker -mindepth 1 >$number.files 2>/dev/null
+    find /run /tmp /mnt/home /mnt/pocker -xdev -mindepth 1 >$number.files 2>/dev/null
 done
 exit 0
 """
@@ -98,6 +98,7 @@ $limit pyruntime delete -f {ID}
     "no-pivot": f"pyruntime run --no-pivot -b bundle {ID}",
 }
 USUAL = ("run", "life", "pocker", "build", "unpack", "sandbox")
+FEW = ("run", "pocker", "unpack")   # for what concerns all programs in the same way
 # The only process that may remain: pocker's name server, as long as there are networks.
 _OURS = re.compile(r"pyruntime-init|pocker-monitor|sleep 1000|/pyruntime |pocker-proxy")
 _OF_A_CONTAINER = re.compile(rf"/{ID}$|/sandbox-[^/]*$|/[0-9a-f]{{64}}$|/unpacked$|\.new$")
@@ -186,8 +187,11 @@ class Room:
         done = subprocess.run([*apart, "sh", "-c", BEGIN + body], env=variables, capture_output=True, text=True,
                               check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
-        shutil.rmtree(self.path / home[5:] / "unpacked", ignore_errors=True)
-        return [Done(self.path, number) for number in range(len(scripts))]
+        found = [Done(self.path, number) for number in range(len(scripts))]
+        for place in ("pocker", "home/.local/share/pocker", f"{home[5:]}/unpacked"):   # a fault is seen in one row only
+            shutil.rmtree(self.path / place, ignore_errors=True)
+        (self.path / "pocker").mkdir()
+        return found
 
 
 class Done:

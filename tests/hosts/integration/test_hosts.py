@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers import cgroups
-from tests.hosts.integration.hosts import COMMANDS, RESTRICT, USER, USUAL, Host, Room, every
+from tests.hosts.integration.hosts import COMMANDS, FEW, RESTRICT, USER, USUAL, Host, Room, every
 
 HIDDEN = f"is hidden from user {USER}, because /proc is mounted with hidepid="
 SUBSET = "/proc is mounted with subset=pid, which hides all but processes: mount a whole one"
@@ -60,17 +60,17 @@ def no_namespace(error: str) -> str:
 
 HOSTS = (
     Host("nothing", commands=(*USUAL, "detached")),
-    Host("hidepid=1", "mount -o remount,hidepid=1 /proc", user=every(HIDDEN, "run", "life", "sandbox")),
-    Host("hidepid=2", "mount -o remount,hidepid=2 /proc", user=every(HIDDEN, "run", "life", "sandbox"),
+    Host("hidepid=1", "mount -o remount,hidepid=1 /proc", user=every(HIDDEN, "run", "life")),
+    Host("hidepid=2", "mount -o remount,hidepid=2 /proc", user=every(HIDDEN, "run", "life"),
          commands=(*USUAL, "detached")),
     Host("subset=pid", "mount -t proc -o subset=pid proc /proc", root=every(SUBSET, "pocker", "sandbox"),
          user=every(SUBSET, "pocker", "sandbox"), commands=("run", "life", "pocker", "sandbox")),
     Host("no /proc", "umount -l /proc; umount -l /proc || :", root=every("mount procfs on /proc"),
-         user=every("mount procfs on /proc"), commands=("run", "life", "pocker", "build", "unpack")),
+         user=every("mount procfs on /proc"), commands=FEW),
     Host("read-only /proc/sys", "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys",
          root=every("a mount covers /proc/sys", "pocker"), user=every(PARTLY, "run", "life", "pocker", "sandbox")),
     Host("read-only /", "mount -o remount,bind,ro /"),
-    Host("read-only / and /tmp", "mount -o remount,ro /tmp; mount -o remount,bind,ro /"),
+    Host("read-only / and /tmp", "mount -o remount,ro /tmp; mount -o remount,bind,ro /", commands=FEW),
     Host("a store on a read-only /", "mount -o remount,bind,ro /; export PYRUNTIME_STORE=/usr/none",
          root=every("name another store with PYRUNTIME_STORE: Read-only file system"),
          user=every("name another store with PYRUNTIME_STORE: Read-only file system"), commands=("unpack", "pocker")),
@@ -89,7 +89,7 @@ HOSTS = (
     Host("user namespaces forbidden", root=None, user=every(FORBIDDEN), wrap=no_namespace("EPERM")),
     Host("no /dev/net/tun", "mount -t tmpfs tmpfs /dev/net", root=None, commands=("run", "network"),
          user=every("/dev/net/tun does not exist: load the kernel's module tun", "network")),
-    Host("no /dev/fuse", DEVICES + "mkdir /dev/pts /dev/shm; mount -t devpts devpts /dev/pts"),
+    Host("no /dev/fuse", DEVICES + "mkdir /dev/pts /dev/shm; mount -t devpts devpts /dev/pts", commands=FEW),
     Host("no /dev/shm", DEVICES + "mkdir /dev/pts; mount -t devpts devpts /dev/pts"),
     Host("read-only /sys", "for place in $(cut -d' ' -f5 /proc/self/mountinfo | grep ^/sys | sort -u); do"
          " mount -o remount,bind,ro $place; done", root=every(READ_ONLY_CGROUPS, "run", "life", "pocker"),
@@ -102,12 +102,13 @@ HOSTS = (
          " dd if=/dev/zero of=/run/fill bs=1k count=100 2>/dev/null || :",
          root=every(FULL, "run", "life", "pocker", "sandbox"),
          user=every(FULL, "run", "life", "pocker", "build", "sandbox")),
-    Host("a /run of 64k", f"mount -t tmpfs -o size=64k,mode=755 tmpfs /run; {MAKE_USERS_DIRECTORY}"),
+    Host("a /run of 64k", f"mount -t tmpfs -o size=64k,mode=755 tmpfs /run; {MAKE_USERS_DIRECTORY}",
+         commands=("run", "life", "pocker")),
     Host("no inodes in /run", f"mount -t tmpfs -o nr_inodes=4,mode=755 tmpfs /run; {MAKE_USERS_DIRECTORY}",
          root=every(FULL, "run", "life", "pocker", "sandbox"),
          user=every(FULL, "run", "life", "pocker", "build", "sandbox")),
     Host("a full /tmp", "mount -t tmpfs -o size=64k,mode=1777 tmpfs /tmp;"
-         " dd if=/dev/zero of=/tmp/fill bs=1k count=100 2>/dev/null || :"),
+         " dd if=/dev/zero of=/tmp/fill bs=1k count=100 2>/dev/null || :", commands=FEW),
     Host("RLIMIT_NPROC", root=None, limit="prlimit --nproc=1", commands=("run", "pocker", "unpack"),
          user=every("no more processes may be created: raise the limit")),
     Host("RLIMIT_NOFILE of 16", user=None, limit="prlimit --nofile=16", commands=("run",),
@@ -115,8 +116,8 @@ HOSTS = (
     Host("RLIMIT_NOFILE of 24", limit="prlimit --nofile=24",
          commands=("run", "life", "pocker", "detached", "build", "unpack")),
     Host("no passwd", ": >/mnt/hidden/empty; mount --bind /mnt/hidden/empty /etc/passwd"),
-    Host("no HOME", "unset HOME"),
-    Host("no TMPDIR", "export TMPDIR=/nonexistent"),
+    Host("no HOME", "unset HOME", commands=FEW),
+    Host("no TMPDIR", "export TMPDIR=/nonexistent", commands=FEW),
     Host("a chroot", """
 mkdir -p /run/new
 for place in bin sbin lib lib64 usr etc proc sys dev root mnt tmp var "$top"; do
