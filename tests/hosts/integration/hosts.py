@@ -90,8 +90,8 @@ $limit pyruntime delete -f {ID}
     "detached": "$limit pocker run -d --name one --network none box sleep 1000 >/dev/null && pocker exec one echo fine"
                 " && pocker rm -f one >/dev/null",
     "network": "$limit pocker run --rm box echo fine",
-    "build": "$limit pocker build --no-cache --network none -q -t app /mnt/context >/dev/null && pocker rmi app >/dev/null"
-             " && echo fine",
+    "build": "$limit pocker build --no-cache --network none -q -t app /mnt/context >/dev/null"
+             " && pocker rmi app >/dev/null && echo fine",
     "unpack": "$limit pyimage unpack box unpacked >/dev/null && test -e unpacked/rootfs/bin/sh"
               " && pyimage umount -r unpacked && echo fine",
     "sandbox": '"$python" -c "$sandbox"',
