@@ -40,7 +40,8 @@ def test_inside_a_container(room: Room, flags: str, command: str, words: str) ->
     if not Path("/usr/lib64").exists() or not Path("/lib").is_symlink():
         pytest.skip("the host's programs are not all below /usr")
     bundles = "/mnt/home" if "user" in flags else "/mnt/root"
-    scripts = {**COMMANDS, "without cgroups": COMMANDS["run"].replace("pyruntime", "pyruntime --cgroup-manager=disabled")}
+    without = COMMANDS["run"].replace("pyruntime", "pyruntime --cgroup-manager=disabled")
+    scripts = {**COMMANDS, "without cgroups": without}
     (room.path / "sandbox.py").write_text(SANDBOX)
     script = scripts[command].replace('-c "$sandbox"', "/mnt/sandbox.py")
     (room.path / "nested.sh").write_text(
