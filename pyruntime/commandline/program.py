@@ -101,7 +101,10 @@ class Program:
         except BrokenPipeError:
             return 1
         except OSError as error:
-            LOG.error(errors.words(error))
+            from pyruntime.system.restrictions import limits  # lazy: only for a refusal
+
+            reason = limits(error.errno or 0)
+            LOG.error(f"{reason}{reason and ': '}{errors.words(error)}")
             return 1
 
     def _run(self, words: Sequence[str]) -> int:

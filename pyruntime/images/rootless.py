@@ -70,8 +70,7 @@ def enter(store_root: str = "", warn: Callable[[str], None] | None = None) -> No
         os.close(answer)
         os.waitpid(helper, 0)
     if problem:
-        raise HostError(f"cannot map user and group IDs into a user namespace: {problem}: check the lines of user {uid}"
-                        " in /etc/subuid and /etc/subgid, and that newuidmap and newgidmap are setuid root")
+        raise HostError(f"cannot map user and group IDs into a user namespace: {problem}")
     _become_root()
 
 
@@ -102,10 +101,12 @@ def _ranges(uid: int, warn: Callable[[str], None]) -> tuple[list[tuple[int, int]
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
-        user = str(uid)
+        user = ""
     uids, gids = (subordinate_ids(f"/etc/sub{kind}", user, uid) for kind in ("uid", "gid"))
     problem = ""
-    if not (uids and gids):
+    if not user:
+        problem = f"newuidmap needs the name of the user, and /etc/passwd has none: add user {uid}"
+    elif not (uids and gids):
         problem = f'/etc/subuid and /etc/subgid have no IDs for user "{user}": add some (usermod --add-subuids' \
                   f" 100000-165535 --add-subgids 100000-165535 {user})"
     elif not (_program("newuidmap") and _program("newgidmap")):
@@ -128,9 +129,10 @@ def _unshare(kind: int) -> None:
     try:
         kernel.unshare(kind)
     except OSError as error:
-        raise HostError("cannot create a user namespace: allow it (sysctl user.max_user_namespaces,"
-                        " kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0), or run"
-                        f" as root: {error.strerror}") from None
+        from pyruntime.system.restrictions import user_namespaces  # lazy: only for a refusal
+
+        reason = user_namespaces(error.errno or 0)
+        raise HostError(f"cannot create a user namespace: {reason}{reason and ': '}{error.strerror}") from None
 
 
 def _help(ready: int, reply: int, others: tuple[int, int], own: tuple[int, int],
@@ -142,11 +144,20 @@ def _help(ready: int, reply: int, others: tuple[int, int], own: tuple[int, int],
         try:
             # Nothing to read: the parent's unshare failed, and the parent reports that.
             problem = _map(os.getppid(), own, ranges) if os.read(ready, 1) else ""
+        except OSError as error:
+            problem = f"{_limits(error.errno or 0)}{words(error)}"
         except Exception as error:
             problem = f"{type(error).__name__}: {words(error)}"
         os.write(reply, problem.encode())
     finally:
         os._exit(0)   # the child must never return into the caller's code
+
+
+def _limits(number: int) -> str:
+    from pyruntime.system.restrictions import limits  # lazy: only for a refusal
+
+    reason = limits(number)
+    return f"{reason}: " if reason else ""
 
 
 def _map(pid: int, own: tuple[int, int], ranges: tuple[list[tuple[int, int]], list[tuple[int, int]]]) -> str:
@@ -159,7 +170,9 @@ def _map(pid: int, own: tuple[int, int], ranges: tuple[list[tuple[int, int]], li
             os.close(end)
             said = b"".join(iter(lambda fd=output: os.read(fd, 4096), b""))  # type: ignore[misc]
             if os.waitpid(child, 0)[1]:
-                return said.decode("utf-8", "replace").strip() or f"{words[0]} failed"
+                problem = said.decode("utf-8", "replace").strip() or f"{words[0]} failed"
+                return (f"{problem}: check the lines of user {own[0]} in /etc/subuid and /etc/subgid, and that"
+                        " newuidmap and newgidmap are setuid root")
             continue
         if kind == "gid":   # without it an unprivileged process may not write gid_map (user_namespaces(7))
             _write(f"/proc/{pid}/setgroups", "deny")

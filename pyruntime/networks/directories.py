@@ -14,6 +14,7 @@ from pyruntime.networks.site import Site
 from pyruntime.system.directories import private
 from pyruntime.system.events import note
 from pyruntime.system.locks import Lock
+from pyruntime.system.user_namespace import home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _default_root() -> str:
         return "/var/lib/pocker"
     data = os.environ.get("XDG_DATA_HOME", "")
     if not data.startswith("/"):   # basedir-spec: a relative path must be ignored
-        data = os.path.join(os.path.expanduser("~"), ".local/share")
+        data = os.path.join(home(), ".local/share")
     return f"{data}/pocker"
 
 

@@ -11,6 +11,7 @@ from pyruntime.errors import HostError
 from pyruntime.system.files import forget, write
 from pyruntime.system.json import encode
 from pyruntime.system.records import members
+from pyruntime.system.restrictions import procfs, read_proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ _NET = "/proc/sys/net"
 
 
 def _get(name: str) -> str:
-    with open(f"{_NET}/{name}", encoding="ascii") as file:
-        return file.read().strip()
+    return read_proc(f"{_NET}/{name}")
 
 
 def put(name: str, value: str) -> None:
@@ -30,7 +30,9 @@ def put(name: str, value: str) -> None:
         with open(f"{_NET}/{name}", "w", encoding="ascii") as file:
             file.write(value)
     except OSError as error:
-        raise HostError(f"cannot set net.{name.replace('/', '.')} to {value}: {error.strerror}") from None
+        reason = procfs()
+        raise HostError(f"cannot set net.{name.replace('/', '.')} to {value}: {reason}{reason and ': '}{error.strerror}"
+                        ) from None
 
 
 def allow(site: Site, *, ipv6: bool) -> None:

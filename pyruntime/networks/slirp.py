@@ -22,6 +22,7 @@ PASTA, SLIRP = "pasta", "slirp4netns"
 # the programs answer at these addresses; the second is slirp4netns' default
 _PASTA_DNS, _SLIRP_DNS = "169.254.1.1", "10.0.2.3"
 _LOOPBACK = ("127.", "::1")
+_TUN = "/dev/net/tun"
 
 
 def choose(wanted: str = "") -> str:
@@ -65,8 +66,17 @@ def _pasta(namespace: int) -> int:
         os.close(record)
     if status or not text.isdecimal():
         told = [line for line in messages.splitlines() if line and "syslog" not in line]
-        raise HostError(f"pasta cannot connect the container: {'; '.join(told) or f'exit status {status}'}")
+        raise HostError(f"pasta cannot connect the container: {'; '.join(told) or f'exit status {status}'}{_no_tun()}")
     return int(text)
+
+
+def _no_tun() -> str:
+    """The rest of a message: why both programs fail without the device of tun interfaces."""
+    if not os.path.exists(_TUN):
+        return f"; {_TUN} does not exist: load the kernel's module tun (modprobe tun), or use --network none or host"
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        return f"; this user may not open {_TUN}: allow it (chmod 666 {_TUN}), or use --network none or host"
+    return ""
 
 
 def _slirp(namespace: int) -> int:
@@ -86,7 +96,7 @@ def _slirp(namespace: int) -> int:
         if os.read(ready, 1) != b"1":
             os.waitpid(pid, 0)
             text = os.pread(messages, 4096, 0).decode(errors="replace").strip()
-            raise HostError(f"slirp4netns cannot connect the container: {'; '.join(text.splitlines())}")
+            raise HostError(f"slirp4netns cannot connect the container: {'; '.join(text.splitlines())}{_no_tun()}")
         return pid
     finally:
         for fd in (ready, messages, *([told] if told >= 0 else [])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import marshal
 import os
+import resource
 import stat
 from collections.abc import Mapping
 from threading import Lock
@@ -13,7 +14,7 @@ from pyruntime.errors import UsageError
 from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.config.template import template
 from pyruntime.system.environment import last_of_each
-from pyruntime.system.files import replace
+from pyruntime.system.files import write
 from pyruntime.system.installed import native
 from pyruntime.system.json import encode
 
@@ -57,7 +58,7 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
         "env": last_of_each([PATH, "HOME=/work", "LANG=C.UTF-8", *prepared.env, *own]),
         "capabilities": {}, "noNewPrivileges": True,
         "rlimits": [{"type": name, "hard": number, "soft": number}
-                    for name, number in (("RLIMIT_NOFILE", limits.files), ("RLIMIT_CORE", 0))]})
+                    for name, number in (("RLIMIT_NOFILE", _permitted(limits.files)), ("RLIMIT_CORE", 0))]})
     document["root"] = {"path": prepared.rootfs, "readonly": not writable}
     for mount in document["mounts"]:
         if mount["destination"] == "/dev":   # for nodes, not for files of root, which `disk` would not count
@@ -103,6 +104,12 @@ def _plain(value: Any) -> dict[str, Any]:
     raise TypeError(f"{type(value).__name__} is not a value of JSON")
 
 
+def _permitted(files: int) -> int:
+    """The limit, or this program's own if that is lower: only a program with privileges may have more."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return files if most == resource.RLIM_INFINITY else min(files, most)
+
+
 def _device(path: str, user: tuple[int, int]) -> dict[str, Any]:
     """linux.devices (config-linux.md#devices): the host's node, which belongs to the user of the sandbox."""
     try:
@@ -129,7 +136,7 @@ def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, mount
     with _lock:
         found = _kept.pop(key, None)
         if found is None:
-            replace(f"{bundle}/config.json", encode(document).encode())
+            write(f"{bundle}/config.json", encode(document).encode())
             found = engine.prepare(bundle, mounts=mounts)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]

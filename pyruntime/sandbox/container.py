@@ -28,6 +28,7 @@ from pyruntime.sandbox.private_mounts import (
 )
 from pyruntime.sandbox.sources import HostMount, Prepared, RootSource, writable_directory
 from pyruntime.system.files import replace
+from pyruntime.system.restrictions import read_proc
 from pyruntime.system.sockets import blocking
 
 TYPE_CHECKING = False
@@ -274,8 +275,7 @@ def _user(asked: int | tuple[int, int], helper: Helper | None) -> tuple[int, int
 def _swap() -> tuple[bool, bool]:
     """Whether the swap of a cgroup can be limited (memory.memsw.* of v1, memory.swap.max of v2), and whether there is
     swap that cannot."""
-    with open("/proc/swaps", encoding="ascii") as file:
-        swap = len(file.readlines()) > 1
+    swap = len(read_proc("/proc/swaps").splitlines()) > 1
     if not os.path.isdir("/sys/fs/cgroup/memory"):
         return swap, False
     counted = os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")

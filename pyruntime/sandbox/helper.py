@@ -16,7 +16,7 @@ import subprocess
 from array import array
 from threading import RLock
 
-from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.errors import HostError, PyruntimeError, words
 from pyruntime.system.processes import own_program
 from pyruntime.system.sockets import blocking
 
@@ -159,7 +159,8 @@ def received(sock: socket.socket) -> bytes:
 def failure(error: BaseException) -> bytes:
     """An error of the helper, for `_result`: it has the same class here, if that is one of ours."""
     if not isinstance(error, PyruntimeError):
-        error = PyruntimeError(f"{type(error).__name__}: {error}")
+        text = words(error)
+        error = PyruntimeError(text if isinstance(error, OSError) else f"{type(error).__name__}: {text}")
     return pickle.dumps((False, (type(error), error.args, error.__dict__)))
 
 

@@ -16,7 +16,7 @@ from pyruntime.sandbox import snapshot, template, trees  # noqa: F401  likewise
 from pyruntime.sandbox.helper import ASK, failure, receive, received
 from pyruntime.sandbox.leftovers import settle
 from pyruntime.system import kernel
-from pyruntime.system.uapi import CLONE_NEWNS, MS_PRIVATE, MS_REC, MS_SLAVE
+from pyruntime.system.uapi import CLONE_NEWNS, MS_PRIVATE, MS_SLAVE
 from pyruntime.system.user_namespace import id_map
 
 
@@ -33,7 +33,7 @@ def main(entered: int = -1) -> None:
         else:
             rootless.enter()
         # Mounts that the host gets later appear here, not those of ours there.
-        kernel.mount("none", "/", "none", MS_REC | MS_SLAVE, "")
+        kernel.set_propagation(MS_SLAVE)
     except BaseException as error:
         control.send(failure(error))
         return
@@ -67,7 +67,7 @@ def _serve(sock: socket.socket) -> None:
             if based:
                 kernel.setns(fds.pop(), CLONE_NEWNS)
             kernel.unshare(CLONE_NEWNS)
-            kernel.mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+            kernel.set_propagation(MS_PRIVATE)
         except OSError as error:
             raise HostError(f"cannot make mounts for a sandbox: {error.strerror}") from None
         answer = pickle.dumps((True, function(*fds, *args)))

@@ -10,7 +10,7 @@ from threading import Thread
 
 from pyruntime.errors import HostError
 from pyruntime.system import kernel
-from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE, MS_REC
+from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def bounded_files(path: str, size: int) -> None:
             ("size", str(size)), ("nr_inodes", str(max(size >> 12, 1024))), ("mode", "0700")],
             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
     except OSError as error:
-        raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None
+        raise HostError(f'cannot make the sandbox\'s files: "{path}": {error.strerror}') from None
 
 
 def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:
@@ -73,7 +73,7 @@ def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:
                     kernel.unshare(CLONE_FS)   # setns(2) requires it
                     kernel.setns(base, CLONE_NEWNS)
                 kernel.unshare(CLONE_NEWNS)   # implies CLONE_FS: the other threads keep their working directory
-                kernel.mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+                kernel.set_propagation(MS_PRIVATE)
             except OSError as error:
                 raise HostError(f"cannot make mounts for a sandbox: {error.strerror}: it needs CAP_SYS_ADMIN") from None
             work()

@@ -285,4 +285,4 @@ def writable_directory(path: str, mode: int, user: tuple[int, int]) -> None:
         os.chmod(path, mode)   # whatever our umask
         os.chown(path, *user)
     except OSError as error:
-        raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None
+        raise HostError(f'cannot make the sandbox\'s files: "{path}": {error.strerror}') from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 
+from pyruntime.errors import HostError
 from pyruntime.system.json import encode
 from pyruntime.system.locks import hold
 
@@ -33,7 +34,7 @@ def note(roots: Roots, kind: str, action: str, id: str, attributes: dict[str, st
                 _rotate(roots, fd)
         finally:
             os.close(fd)
-    except OSError:
+    except (OSError, HostError):
         return   # a full disk loses events, but must not keep a container from starting or stopping
 
 

@@ -6,9 +6,11 @@ The extension behind it is loaded with the first call: the common `create` needs
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 
+from pyruntime.errors import HostError
 from pyruntime.system.processes import SIGKILL
-from pyruntime.system.uapi import AT_EMPTY_PATH, AT_FDCWD
+from pyruntime.system.uapi import AT_EMPTY_PATH, AT_FDCWD, MS_REC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,6 +165,19 @@ def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
     """mount(2): for kernels whose overlayfs does not know fsconfig(2) settings."""
     _check(_bindings().lib.k_mount(os.fsencode(source), os.fsencode(target), kind.encode(), flags, os.fsencode(data)),
            "mount", target)
+
+
+def set_propagation(propagation: int) -> None:
+    """The propagation of all mounts of this mount namespace: MS_PRIVATE or MS_SLAVE. Raises HostError in a chroot whose
+    root is not a mount point, and OSError."""
+    try:
+        mount("none", "/", "none", MS_REC | propagation, "")
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        from pyruntime.system.restrictions import no_mount_point  # lazy: only for a refusal
+
+        raise HostError(f"mount: {no_mount_point()}: {error.strerror}") from None
 
 
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8   # linux/fs.h

@@ -8,6 +8,7 @@ import sys
 # For other modules, too: ``signal`` would cost 5 ms of import.
 from _signal import SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ, pidfd_send_signal  # type: ignore[import-not-found]
 
+from pyruntime.errors import HostError
 from pyruntime.system.installed import PACKAGE
 
 TYPE_CHECKING = False
@@ -45,10 +46,15 @@ def own_program(script: str) -> list[str]:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The words of proc_pid_stat(5) from the third, the state, on; empty if there is no such process, or a zombie."""
+    """The words of proc_pid_stat(5) from the third, the state, on; empty if there is no such process, or a zombie.
+    Raises HostError for a process of this user that /proc hides."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        if _hidden(pid):
+            # lazy: only for a refusal
+            from pyruntime.system.restrictions import hidden_process
+            raise HostError(hidden_process(pid)) from None
         return []
     try:
         words = os.read(fd, 4096).rpartition(b")")[2].split()
@@ -59,8 +65,22 @@ def _stat(pid: int) -> list[bytes]:
     return [] if words[0] in (b"Z", b"X") else words
 
 
+def _hidden(pid: int) -> bool:
+    """Whether a process that has no visible entry in /proc exists and is this user's: of another user's, whom kill(2)
+    refuses, nothing is known, and none is recorded."""
+    if pid <= 0:   # no process, but for kill(2) this one's group
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    # It may have begun in between; /proc of another pid namespace says nothing about this pid.
+    return os.path.lexists("/proc/self") and not os.path.lexists(f"/proc/{pid}/stat")
+
+
 def start_time(pid: int) -> int:
-    """The start time of a process in clock ticks since boot; 0 if there is none, or a zombie."""
+    """The start time of a process in clock ticks since boot; 0 if there is none, or a zombie. Raises HostError for a
+    process of this user that /proc hides (hidepid, proc(5))."""
     words = _stat(pid)
     return int(words[19]) if words else 0
 

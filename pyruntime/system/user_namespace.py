@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.errors import HostError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,20 @@ def real_uid() -> int:
     """The user ID of this process outside of its user namespace: root of a namespace is the user who created it."""
     return next((outside + os.geteuid() - inside for inside, outside, count in id_map("uid")
                  if inside <= os.geteuid() < inside + count), os.geteuid())
+
+
+def home() -> str:
+    """The home directory of this process's user: HOME, or that of passwd(5), also as root of the user's namespace.
+    Raises HostError."""
+    if told := os.environ.get("HOME", ""):
+        return told
+    import pwd  # lazy: HOME is nearly always set
+
+    try:
+        return pwd.getpwuid(real_uid()).pw_dir
+    except KeyError:
+        raise HostError(f"the home directory of user {real_uid()} is unknown: set HOME, or add the user to /etc/passwd"
+                        ) from None
 
 
 def mapped(kind: str) -> Callable[[int], int | None]:

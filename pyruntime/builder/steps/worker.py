@@ -32,7 +32,7 @@ from pyruntime.images.store.store import Store
 from pyruntime.images.users import find_user
 from pyruntime.system import kernel
 from pyruntime.system.processes import start_time
-from pyruntime.system.uapi import CLONE_NEWNS, MS_REC, MS_SLAVE
+from pyruntime.system.uapi import CLONE_NEWNS, MS_SLAVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def carry_out(work: Work, life: int, warn: Callable[[str], None]) -> Made:
         mode, hosts = (work.step.data.network, work.hosts) if work.step.kind == "run" else ("none", [])
         with RunNetwork(work.options.site, mode, hosts) as network:
             kernel.unshare(CLONE_NEWNS)
-            kernel.mount("", "/", "", MS_REC | MS_SLAVE, "")
+            kernel.set_propagation(MS_SLAVE)
             made = _Step(work, store, network, life, warn).make()
         if work.changed is not None and work.changed():
             work.keys = []   # else the result would be found for the old files

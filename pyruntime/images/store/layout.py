@@ -26,7 +26,7 @@ import time
 from pyruntime.errors import HostError, ImageError, PyruntimeError, UsageError
 from pyruntime.images.digest import check
 from pyruntime.system.locks import Lock, hold
-from pyruntime.system.user_namespace import privileged, real_uid
+from pyruntime.system.user_namespace import home, privileged, real_uid
 
 VERSION = 1
 DIRECTORIES = ("blobs", "ingest", "names", "layers", "subvolumes", "leases", "bundles", "cache", "mounts",
@@ -47,7 +47,7 @@ def default_root() -> str:
         return "/var/lib/pyruntime"
     data = os.environ.get("XDG_DATA_HOME", "")
     if not data.startswith("/"):   # basedir-spec: a relative path must be ignored
-        data = os.path.join(os.path.expanduser("~"), ".local/share")
+        data = os.path.join(home(), ".local/share")
     return os.path.join(data, "pyruntime")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pyruntime.system.locks import hold
+from pyruntime.system.restrictions import read_proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
 
 EMPTY = "empty"   # beside the records: an empty layer
 _BOOT = "/proc/sys/kernel/random/boot_id"
-
-
-def _boot() -> str:
-    with open(_BOOT, encoding="ascii") as file:
-        return file.read().strip()
 
 
 def add(layout: Layout, target: str) -> str:
@@ -32,7 +28,7 @@ def add(layout: Layout, target: str) -> str:
         hold(fd)
     try:
         os.symlink(target, f"{temporary}/target")
-        os.symlink(_boot(), f"{temporary}/boot")
+        os.symlink(read_proc(_BOOT), f"{temporary}/boot")
         record = layout.below("mounts", os.urandom(8).hex())
         os.rename(temporary, record)
     finally:
@@ -42,13 +38,13 @@ def add(layout: Layout, target: str) -> str:
 
 def at(layout: Layout, target: str) -> list[str]:
     """The records of mounts at ``target`` since the host's boot."""
-    here = (target, _boot())
+    here = (target, read_proc(_BOOT))
     return [record for record in _records(layout) if (_read(record, "target"), _read(record, "boot")) == here]
 
 
 def leftovers(layout: Layout) -> list[str]:
     """The records of earlier boots."""
-    boot = _boot()
+    boot = read_proc(_BOOT)
     return [record for record in _records(layout) if _read(record, "boot") != boot]
 
 

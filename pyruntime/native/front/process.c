@@ -19,7 +19,8 @@ static int64_t stat_number(int64_t pid, int place)
 	if (pid <= 0 || !join(path, sizeof path, (const char *[]){"/proc/", decimal(digits, pid), "/stat", NULL}))
 		return 0;
 	if (read_file(AT_FDCWD, path, text, sizeof text) < 0)
-		return errno == ENOENT || errno == ESRCH ? 0 : -1;
+		/* A process that can be signalled exists: hidepid hides it (proc(5)). Python says so. */
+		return (errno == ENOENT || errno == ESRCH) && kill((pid_t)pid, 0) ? 0 : -1;
 	/* The name is in parentheses, and may itself contain some. */
 	const char *at = strrchr(text, ')');
 	if (!at || strlen(at) < 3)

@@ -242,6 +242,27 @@ static void check_health(void)
 		call("health");
 }
 
+/* What to wait for. poll(2) refuses more entries than RLIMIT_NOFILE, even unused ones: only a descriptor that is
+ * watched has one. */
+struct watch {
+	struct pollfd fds[5 + CLIENTS];
+	int count;
+};
+
+/* The entry's number; -1 for no descriptor. */
+static int watch_for(struct watch *w, int fd, short events)
+{
+	if (fd < 0)
+		return -1;
+	w->fds[w->count] = (struct pollfd){.fd = fd, .events = events};
+	return w->count++;
+}
+
+static short seen(const struct watch *w, int entry)
+{
+	return entry < 0 ? 0 : w->fds[entry].revents;
+}
+
 /* Run until the program has ended and its output has been delivered. */
 static void monitor(int signals)
 {
@@ -257,55 +278,53 @@ static void monitor(int signals)
 				return;
 			continue;
 		}
-		struct pollfd fds[5 + CLIENTS];
-		int count = 0;
-		fds[count++] = (struct pollfd){.fd = signals, .events = POLLIN};
-		fds[count++] = (struct pollfd){.fd = ended ? -1 : option[LISTEN], .events = POLLIN};
+		struct watch w = {.count = 0};
+		int ours = watch_for(&w, signals, POLLIN), knock = watch_for(&w, ended ? -1 : option[LISTEN], POLLIN);
 		short events = input_length ? POLLOUT : 0;
-		fds[count++] = (struct pollfd){.fd = waiting ? -1 : option[OUT], .events = POLLIN};
-		fds[count++] = (struct pollfd){.fd = waiting ? -1 : option[ERR], .events = POLLIN};
+		int out = watch_for(&w, waiting ? -1 : option[OUT], POLLIN);
+		int err = watch_for(&w, waiting ? -1 : option[ERR], POLLIN);
 		int target = option[TTY] >= 0 ? option[TTY] : input_length ? option[IN] : -1;
 		if (option[TTY] >= 0 && !waiting)
 			events |= POLLIN;
-		fds[count++] = (struct pollfd){.fd = events ? target : -1, .events = events};
+		int program = watch_for(&w, events ? target : -1, events), client[CLIENTS];
 		for (int i = 0; i < CLIENTS; i++)
-			fds[count++] = (struct pollfd){
-			    .fd = clients[i].fd,
-			    .events = (short)((clients[i].pending ? POLLOUT : 0) | (input_length ? 0 : POLLIN))};
+			client[i] =
+			    watch_for(&w, clients[i].fd,
+				      (short)((clients[i].pending ? POLLOUT : 0) | (input_length ? 0 : POLLIN)));
 		int patience = (int)clients_patience(milliseconds());
 		if (health_due && !ended) {
 			long long left = health_due - milliseconds();
 			left = left > 0 ? left : 0;
 			patience = patience < 0 || left < patience ? (int)left : patience;
 		}
-		if (poll(fds, (nfds_t)count, patience) < 0)
+		if (poll(w.fds, (nfds_t)w.count, patience) < 0)
 			continue;
 		if (health_due && !ended && milliseconds() >= health_due)
 			check_health();
-		if (fds[0].revents)
+		if (seen(&w, ours))
 			reap(signals);
-		if (fds[1].revents) {
+		if (seen(&w, knock)) {
 			int fd = accept4(option[LISTEN], NULL, NULL, SOCK_CLOEXEC);
 			if (fd >= 0)
 				client_add(fd);
 		}
 		for (int i = 0; i < CLIENTS; i++) {
-			if (clients[i].fd < 0 || clients[i].fd != fds[5 + i].fd)
+			if (client[i] < 0 || clients[i].fd != w.fds[client[i]].fd)
 				continue;
-			if (clients[i].pending && fds[5 + i].revents & (POLLOUT | POLLERR | POLLHUP))
+			if (clients[i].pending && seen(&w, client[i]) & (POLLOUT | POLLERR | POLLHUP))
 				client_flush(&clients[i]);
-			if (clients[i].fd >= 0 && !input_length && fds[5 + i].revents & (POLLIN | POLLERR | POLLHUP))
+			if (clients[i].fd >= 0 && !input_length && seen(&w, client[i]) & (POLLIN | POLLERR | POLLHUP))
 				hear(&clients[i]);
 		}
-		if (input_length && fds[4].revents)
+		if (input_length && seen(&w, program))
 			feed();
-		if (fds[2].revents && !clients_pending())
+		if (seen(&w, out) && !clients_pending())
 			pump(OUT);
 		clients_drop_stuck(milliseconds());
-		if (fds[3].revents && !clients_pending())
+		if (seen(&w, err) && !clients_pending())
 			pump(ERR);
-		if (fds[4].revents & (POLLIN | POLLHUP) && !clients_pending() && !pump(TTY) && option[TTY] >= 0 &&
-		    fds[4].revents & POLLHUP) {
+		if (seen(&w, program) & (POLLIN | POLLHUP) && !clients_pending() && !pump(TTY) && option[TTY] >= 0 &&
+		    seen(&w, program) & POLLHUP) {
 			/* No process has the terminal open, so poll(2) reports it as ready all the time. The program
 			 * will end, or open it.
 			 */

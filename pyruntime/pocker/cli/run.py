@@ -60,7 +60,7 @@ def _run(context: PockerContext, parsed: Parsed) -> int:
             theirs.close()
             if not outputs:
                 out(container.id + "\n")   # as for a container in the background
-        except PyruntimeError:
+        except (PyruntimeError, OSError):
             if settings.remove:
                 discard(container, record, volumes=True)
             raise

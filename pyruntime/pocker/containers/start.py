@@ -33,7 +33,7 @@ from pyruntime.system.installed import native
 from pyruntime.system.json import decode, encode
 from pyruntime.system.processes import start_time
 from pyruntime.system.times import timestamp
-from pyruntime.system.uapi import CLONE_NEWNS, MS_REC, MS_SLAVE
+from pyruntime.system.uapi import CLONE_NEWNS, MS_SLAVE
 from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
@@ -303,7 +303,7 @@ def own_mounts(settings: ContainerSettings) -> dict[int, int]:
         from pyruntime.pocker.containers import mounts  # lazy: only with mounts
 
         shared = mounts.shared_trees(settings)
-    kernel.mount("", "/", "", MS_REC | MS_SLAVE, "")
+    kernel.set_propagation(MS_SLAVE)
     return shared
 
 

@@ -8,7 +8,7 @@ config.json.
 from __future__ import annotations
 
 import os
-from errno import EACCES, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, ESRCH
+from errno import EACCES, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTEMPTY, ENOTSUP, EPERM, EROFS, ESRCH
 
 from pyruntime.runtime.cgroups.host import read
 from pyruntime.runtime.cgroups.tree import processes
@@ -70,12 +70,18 @@ def _make(path: str, made: list[str]) -> None:
         except FileExistsError:
             return
         except OSError as error:
-            raise failure(error, f'mkdir "{path}": {os.strerror(error.errno or 0)}') from None
+            raise _not_made(path, error) from None
     except FileExistsError:
         return
     except OSError as error:
-        raise failure(error, f'mkdir "{path}": {os.strerror(error.errno or 0)}') from None
+        raise _not_made(path, error) from None
     made.append(path)
+
+
+def _not_made(path: str, error: OSError) -> OSError:
+    reason = "the cgroups are mounted read-only, as in a container without privileges: mount them for writing, or do" \
+             " without limits (--cgroup-manager=disabled): " if error.errno == EROFS else ""
+    return failure(error, f'mkdir "{path}": {reason}{os.strerror(error.errno or 0)}')
 
 
 def remove(path: str) -> None:

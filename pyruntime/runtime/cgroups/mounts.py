@@ -38,7 +38,8 @@ def emit_mount(mount: Node, host: CgroupHost, cgroup_paths: dict[str, str], *, c
     without cgroups.
     """
     if host.layout == "none":
-        raise HostError("no cgroup filesystem is mounted", mount.where)
+        raise HostError("no cgroup filesystem is mounted: mount one below /sys/fs/cgroup, or remove this mount",
+                        mount.where)
     if host.unified and not host.hierarchies:
         yield _hierarchy(mount, host.unified, cgroup_paths, cgroup_namespace=cgroup_namespace,
                          user_namespace=user_namespace, attrs=attrs, dest=dest)

@@ -158,7 +158,8 @@ def emit(config: Node, host: CgroupHost, place: Placement, container_id: str, *,
     rules = devices.read_rules(resources["devices"])
     paths = place.paths
     if not paths and not rootless:
-        raise HostError("no cgroup filesystem is mounted", location.where)
+        raise HostError("no cgroup filesystem is mounted: mount one below /sys/fs/cgroup, or do without limits"
+                        " (--cgroup-manager=disabled)", location.where)
     if place.scope and place.systemd:
         yield from _emit_scope(config, host, place.scope, place.systemd, paths, container_id, limits, rules, slot,
                                rootless=rootless)

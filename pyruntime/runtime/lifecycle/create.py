@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import ConfigError, HookError, Problem, PyruntimeError, StepError, UsageError, words
+from pyruntime.errors import ConfigError, HookError, HostError, Problem, PyruntimeError, StepError, UsageError, words
 from pyruntime.runtime.compiler.compile import Plan, compile_plan
 from pyruntime.runtime.compiler.setup import Host, PlanOptions, Setup
 from pyruntime.runtime.config.joining import kept_of
@@ -105,7 +105,12 @@ class Creation(Launch):
             self.commit()
 
     def started(self) -> None:
-        self.record.pid, self.record.started = self.init, start_time(self.init)
+        self.record.pid = self.init
+        try:
+            self.record.started = start_time(self.init)
+        except HostError:   # the stub is hidden by hidepid, and a program in the container's user namespace is not
+            if self.waits:
+                raise
 
     def meanwhile(self) -> bool:
         return self.beside(self.record)
@@ -114,6 +119,7 @@ class Creation(Launch):
         if not self.waits:
             if not self.taken_over(report):
                 return False
+            self.record.started = self.record.started or start_time(self.init)
         elif report is None or report.kind != channel.CREATED:
             return False
         self.debug("init: closing the pipe to signal completion")

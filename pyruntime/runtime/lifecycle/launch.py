@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from errno import EINVAL, EISDIR, ENOENT, EPERM
+from errno import EAGAIN, EINVAL, EISDIR, EMFILE, ENOENT, EPERM, EXDEV
 
 from pyruntime.errors import PyruntimeError, StepError, words
 from pyruntime.runtime.lifecycle import channel
@@ -33,7 +33,7 @@ from pyruntime.runtime.plan.encode import encode
 from pyruntime.runtime.plan.phases import FIRST, ORDER
 from pyruntime.system.installed import native
 from pyruntime.system.processes import SIGKILL
-from pyruntime.system.uapi import MFD_EXEC
+from pyruntime.system.uapi import CLONE_NEWUSER, MFD_EXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -370,7 +370,8 @@ def step_error(steps: dict[int, Step], total: int, index: int, errno: int, detai
     """The error for a failed step, in runc's wording where callers match it."""
     step = steps[index]
     words = os.strerror(errno) if errno else ""
-    text = _familiar(step, errno, detail, call) or _refused(step, errno, steps)
+    text = (_familiar(step, errno, detail, call) or _refused(step, errno, steps)
+            or _restricted(step, errno, steps, detail, call))
     if not text:
         text = ": ".join(part for part in (call, detail, words) if part)
         if words and text.endswith(f"{words}: {words}"):
@@ -388,6 +389,36 @@ def _refused(step: Step, errno: int, steps: dict[int, Step]) -> str:
     if errno == EPERM and pinned:
         return "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)"
     return f"error setting scheduler: {os.strerror(errno).lower()}"
+
+
+def _restricted(step: Step, errno: int, steps: dict[int, Step], detail: str, call: str) -> str:
+    """The message for what a restriction of the host refuses: a user namespace, capabilities in a new one, a whole
+    procfs or sysfs, pivot_root."""
+    if not errno:
+        return ""
+    from pyruntime.system import restrictions  # lazy: only for a step that failed
+
+    reason = ""
+    creating = [other for other in steps.values() if other.op.name == "unshare" and other.args["flags"] & CLONE_NEWUSER]
+    if step in creating:
+        reason = restrictions.user_namespaces(errno)
+    elif creating and ORDER["user"] <= ORDER[step.phase] <= ORDER["rootfs"]:
+        reason = restrictions.apparmor(errno)
+    elif errno == EPERM and not creating and step.op.name in ("unshare", "clone_init"):
+        reason = restrictions.no_privilege()
+    elif errno in (ENOENT, EXDEV) and step.op.name in ("write_proc", "open_proc"):
+        reason = restrictions.procfs()
+    elif errno == EPERM and step.op.name == "mount" and step.args["fstype"] in ("proc", "sysfs"):
+        reason = restrictions.partly_visible(step.args["fstype"])
+    elif errno == EINVAL and call == "pivot_root":
+        reason = restrictions.no_pivot()
+    elif errno == EINVAL and step.op.name == "propagation":
+        reason = restrictions.no_mount_point()
+    elif errno == EPERM and call == "prlimit64":
+        reason = f"{detail} may not exceed that of the runtime: raise it there (ulimit -H), or lower it here"
+    elif errno == EMFILE or (errno == EAGAIN and step.op.name in ("clone_init", "run_hook")):
+        reason = restrictions.limits(errno)
+    return f"{call}: {reason}: {os.strerror(errno)}" if reason else ""
 
 
 def _familiar(step: Step, errno: int, detail: str, call: str) -> str:

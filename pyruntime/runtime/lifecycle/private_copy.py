@@ -31,14 +31,19 @@ def private_copy(image: bytes) -> int:
                 view = view[os.write(fd, view):]
             # execve(2) refuses a file that is open for writing.
             return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue   # full
         finally:
             os.close(fd)
     raise HostError("vm.memfd_noexec=2 does not allow the stub to be executed from memory, and no directory can hold"
-                    f" a copy: all of {', '.join(_PLACES)} are read-only or noexec; lower the setting to 1, or mount"
-                    " one of them with exec")
+                    f" a copy: all of {', '.join(_places())} are read-only, full, noexec or not this user's; lower the"
+                    " setting to 1, or mount one of them with exec")
 
 
-_PLACES = ("/run", "/dev/shm", "/tmp", "/var/tmp")
+def _places() -> list[str]:
+    first, home = (os.environ.get(name, "") for name in ("XDG_RUNTIME_DIR", "HOME"))
+    return [place for place in dict.fromkeys((first, "/run", "/dev/shm", "/tmp", "/var/tmp", home))
+            if place.startswith("/")]
 
 
 def _directories() -> Iterator[int]:
@@ -50,7 +55,7 @@ def _directories() -> Iterator[int]:
         unmounted = -1
     if unmounted >= 0:
         yield unmounted
-    for place in (os.environ.get("XDG_RUNTIME_DIR") or "/run", *_PLACES):
+    for place in _places():
         try:
             directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:

@@ -142,13 +142,14 @@ def _labels(setup: Setup) -> Iterator[Step]:
     if profile.or_(""):
         if not setup.host.apparmor:
             raise HostError(f'"{profile.value}": apparmor is not enabled in this kernel'
-                            " (/sys/module/apparmor/parameters/enabled)", profile.where)
+                            " (/sys/module/apparmor/parameters/enabled): remove the profile, or boot with apparmor=1"
+                            " security=apparmor", profile.where)
         yield from _label(setup, profile, "self/attr/apparmor/exec", f"exec {profile.value}")
     label = process["selinuxLabel"]
     if label.or_(""):
         if not setup.host.selinux:
             raise HostError(f'"{label.value}": selinux label is specified in config, but selinux is disabled or not'
-                            " supported", label.where)
+                            " supported: remove the label, or boot with selinux=1 security=selinux", label.where)
         yield from _label(setup, label, "self/attr/exec", label.value)
 
 
