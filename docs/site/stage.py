@@ -1,0 +1,67 @@
+"""``python -m docs.site.stage DIRECTORY``: write the source of the documentation site, from which Sphinx builds it.
+
+The documents are written to be read where they are, too: in a checkout, with links from file to file. Here each gets its
+place in the site, and its links are adapted: to the place of a document; a file that is not in the site is named.
+The pages of the commands are written here as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from docs.commands import PROGRAMS, page
+
+TOP = Path(__file__).resolve().parents[2]
+# Documents outside docs/, or with another place in the site than below docs/: file -> page
+PLACES = {"docs/site/index.md": "index.md", "README.md": "overview.md", "bench/README.md": "bench/method.md",
+          "bench/results/runtime.md": "bench/results.md", "conformance/README.md": "conformance.md",
+          "docs/decisions/README.md": "decisions/index.md"}
+_FENCE = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
+_LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
+
+
+def places() -> dict[Path, Path]:
+    """The documents of the site: file -> page, both relative."""
+    found = {path.relative_to(TOP): path.relative_to(TOP / "docs") for path in (TOP / "docs").rglob("*.md")}
+    found |= {path.relative_to(TOP): Path("project", path.name.lower()) for path in TOP.glob("*.md")}
+    return found | {Path(file): Path(place) for file, place in PLACES.items()}
+
+
+def adapted(text: str, file: Path, table: dict[Path, Path]) -> str:
+    """The text of a document with the links of its page."""
+    parts = _FENCE.split(text)
+    return "".join(part if _FENCE.match(part) else _LINK.sub(partial(_link, file=file, table=table), part)
+                   for part in parts)
+
+
+def _link(found: re.Match[str], file: Path, table: dict[Path, Path]) -> str:
+    mark, text, target, fragment = found.groups(default="")
+    if not target or re.match("[a-z]+:", target):
+        return found[0]
+    goal = Path(os.path.normpath(file.parent / target))
+    goal = next((entry for entry in (goal, goal / "README.md") if entry in table), goal)
+    if goal not in table and not mark:
+        return text if target in text else f"{text} (`{goal}`)"
+    there = os.path.relpath(table.get(goal, goal), table[file].parent)
+    return f"{mark}[{text}]({there}{fragment})"
+
+
+def stage(directory: Path) -> None:
+    """Write the source of the site, in place of an older one."""
+    shutil.rmtree(directory, ignore_errors=True)
+    table = places()
+    pages = {table[file]: adapted((TOP / file).read_text(), file, table) for file in table}
+    pages |= {Path("commands", f"{program.name}.md"): page(program) for program in PROGRAMS}
+    pages |= {path.relative_to(TOP): path.read_text() for path in (TOP / "bench/results").glob("*.svg")}
+    for name, text in pages.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+
+
+if __name__ == "__main__":
+    stage(Path(sys.argv[1]))
