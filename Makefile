@@ -35,7 +35,7 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb demo docs docs-links test test-critest test-guest test-vm conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -91,6 +91,21 @@ generate:  ## regenerate the C headers of plans, config/_shape.py and the golden
 	$(PY) -m bundles.golden
 	$(PY) -m docs.generate > docs/plan.md
 	$(PY) -m docs.api > docs/api.md
+
+# The documentation site. Its packages are for it alone, and are installed when it is built for the first time.
+$(VENV)/.docs: setup.cfg $(VENV)/.installed
+	@echo "make: installing Python packages into $(VENV): furo myst-parser sphinx"
+	@$(PY) -m pip install -q --no-build-isolation -e '.[docs]'
+	@touch $@
+
+SPHINX = $(PY) -m sphinx -q -W --keep-going -c docs/site -d build/docs-doctrees
+docs: $(VENV)/.docs $(VENV)/.bytecode  ## build the documentation site in build/docs
+	@$(PY) -m docs.site.stage build/docs-source
+	@$(SPHINX) build/docs-source build/docs
+	@echo "make: the site is build/docs/index.html"
+
+docs-links: docs  ## check the links of the documents that lead to the network
+	@$(SPHINX) -b linkcheck build/docs-source build/docs-links
 
 # Installed for all users: with the host's own Python, which all of them may execute.
 PREFIX    ?= /usr/local

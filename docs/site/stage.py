@@ -21,6 +21,8 @@ TOP = Path(__file__).resolve().parents[2]
 PLACES = {"docs/site/index.md": "index.md", "README.md": "overview.md", "bench/README.md": "bench/method.md",
           "bench/results/runtime.md": "bench/results.md", "conformance/README.md": "conformance.md",
           "docs/decisions/README.md": "decisions/index.md"}
+# What the site adds to a page: the decisions are listed by a table, which is no table of contents to Sphinx.
+ADDED = {Path("decisions/index.md"): "\n```{toctree}\n:hidden:\n:glob:\n\n0*\n```\n"}
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
 _LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
@@ -55,7 +57,7 @@ def stage(directory: Path) -> None:
     """Write the source of the site, in place of an older one."""
     shutil.rmtree(directory, ignore_errors=True)
     table = places()
-    pages = {table[file]: adapted((TOP / file).read_text(), file, table) for file in table}
+    pages = {table[file]: adapted((TOP / file).read_text(), file, table) + ADDED.get(table[file], "") for file in table}
     pages |= {Path("commands", f"{program.name}.md"): page(program) for program in PROGRAMS}
     pages |= {path.relative_to(TOP): path.read_text() for path in (TOP / "bench/results").glob("*.svg")}
     for name, text in pages.items():
