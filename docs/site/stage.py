@@ -1,7 +1,8 @@
 """``python -m docs.site.stage DIRECTORY``: write the source of the documentation site, from which Sphinx builds it.
 
 The documents are written to be read where they are, too: in a checkout, with links from file to file. Here each gets its
-place in the site, and its links are adapted: to the place of a document; a file that is not in the site is named.
+place in the site, and its links are adapted: they lead to the place of a document, and show its title instead of the
+name of its file; a file that is not in the site is only named.
 The pages of the commands are written here as well.
 """
 
@@ -25,6 +26,7 @@ PLACES = {"docs/site/index.md": "index.md", "README.md": "overview.md", "bench/R
 ADDED = {Path("decisions/index.md"): "\n```{toctree}\n:hidden:\n:glob:\n\n0*\n```\n"}
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
 _LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
+_FILE = re.compile(r"[\w./-]+(\.md|/)")
 
 
 def places() -> dict[Path, Path]:
@@ -50,7 +52,8 @@ def _link(found: re.Match[str], file: Path, table: dict[Path, Path]) -> str:
     if goal not in table and not mark:
         return text if target in text else f"{text} (`{goal}`)"
     there = os.path.relpath(table.get(goal, goal), table[file].parent)
-    return f"{mark}[{text}]({there}{fragment})"
+    shown = "" if _FILE.fullmatch(text) and not mark else text   # a link without a text shows the title of its goal
+    return f"{mark}[{shown}]({there}{fragment})"
 
 
 def stage(directory: Path) -> None:
