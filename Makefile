@@ -179,7 +179,7 @@ build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDIN
 	@touch $@
 
 lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, the C compiler's warnings
-	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
+	$(VENV)/bin/ruff check -q pyruntime bundles conformance docs tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
 	@! command -v clang-format >/dev/null || clang-format --dry-run -Werror $(filter-out $(STUB)/steps.h $(NATIVE)/front/life.h,$(C_FILES))
 

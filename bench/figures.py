@@ -1,4 +1,4 @@
-"""``python -m bench.figures``: write the recorded figures to README.md and to the site, and the pages and plots of bench/results/.
+"""``python -m bench.figures``: write the recorded figures to the documents, and the pages and plots of bench/results/.
 
 `python -m bench --record` measures and writes bench/results/runtime.json; everything else is generated from that file.
 The tables of a document are between the comments ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``.
@@ -33,7 +33,8 @@ PLOTTED = {"create": "create", "start": "start", "state": "state", "kill": "kill
            "exec, other arguments": "exec-varied", "exec --detach, first request": "detach-first",
            "exec --detach, other arguments": "detach-varied"}
 # The small plot of the documentation site's first page: label -> case
-FEW = {"create": "create", "start": "start", "exec": "exec-varied", "kill": "kill", "delete": "delete", "run of true": "run"}
+FEW = {"create": "create", "start": "start", "exec": "exec-varied", "kill": "kill", "delete": "delete",
+       "run of true": "run"}
 PANELS = ("create", "start", "state", "kill", "pause", "delete", "run of true", "exec, other arguments")
 # name -> section and title
 BAR_PLOTS = {"verbs": ("containerd-style", "Wall time of each command, containerd-style container"),
@@ -70,9 +71,9 @@ def front(results: Results) -> str:
 
 def memory(results: Results) -> str:
     """The sentence of the documentation site's first page."""
-    ours, *theirs = ((name, results.samples.median("containerd-style", "created", "pss", name)) for name in results.versions)
-    return (f"A container that waits for `start` takes {ours[1]:.0f} KiB of memory; with "
-            + ", with ".join(f"{name} {value:,.0f}" for name, value in theirs if value is not None) + " KiB.\n")
+    medians = {name: results.samples.median("containerd-style", "created", "pss", name) for name in results.versions}
+    return ("KiB of memory of a container that waits for `start`: "
+            + ", ".join(f"{name} {value:,.0f}" for name, value in medians.items() if value is not None) + ".\n")
 
 
 def _section(results: Results, place: str) -> str:

@@ -1,4 +1,4 @@
-"""The reference of the commands as Markdown, from the declarations that the programs themselves read, as for docs/man.py.
+"""The reference of the commands as Markdown, from the declarations that the programs read, as docs/man.py does.
 
 The documentation site has a page for each program: docs/site/stage.py writes them when the site is built.
 """
@@ -28,8 +28,9 @@ def sentence(about: str) -> str:
 def description(text: str) -> Iterator[str]:
     """The description of a command: indented lines are examples, all others are prose."""
     for paragraph in text.strip("\n").split("\n\n"):
-        for example, lines in groupby(paragraph.splitlines(), key=lambda line: line.startswith("  ")):
-            yield "```sh\n" + "\n".join(map(str.strip, lines)) + "\n```\n" if example else escaped(" ".join(lines)) + "\n"
+        for example, group in groupby(paragraph.splitlines(), key=lambda line: line.startswith("  ")):
+            lines = [line.strip() for line in group]
+            yield "\n".join(["```sh", *lines, "```\n"]) if example else escaped(" ".join(lines)) + "\n"
 
 
 def options(flags: tuple[Flag, ...]) -> Iterator[str]:
@@ -74,6 +75,7 @@ def twin(program: Program, words: str) -> str:
 def page(program: Program) -> str:
     """The page of a program."""
     about = program.about
-    parts = [f"# {program.name}\n", HEAD, sentence(about.about), f"```text\n{program.name} {about.usage}\n```\n",
-             listed(program, program.commands), "## Global options\n", *options(about.flags)]
+    parts = [f"# Commands of {program.name}\n", HEAD, sentence(about.about),
+             f"```text\n{program.name} {about.usage}\n```\n", listed(program, program.commands),
+             "## Global options\n", *options(about.flags)]
     return "\n".join([*parts, *(section(program, *entry) for entry in every_command(program).items())])

@@ -15,7 +15,8 @@ def escaped(text: str) -> str:
 
 
 def docstring(text: str) -> str:
-    """A docstring as Markdown: paragraphs, and lists of names, as in "``name``  what it is", with indented further lines."""
+    """A docstring as Markdown: paragraphs, and lists of names, as in "``name``  what it is"; their further lines are
+    indented."""
     lines: list[str] = []
     for line in text.replace("``", "`").splitlines():
         row = _ROW.match(line)

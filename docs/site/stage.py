@@ -1,8 +1,8 @@
 """``python -m docs.site.stage DIRECTORY``: write the source of the documentation site, from which Sphinx builds it.
 
-The documents are written to be read where they are, too: in a checkout, with links from file to file. Here each gets its
-place in the site, and its links are adapted: they lead to the place of a document, and show its title instead of the
-name of its file; a file that is not in the site is only named.
+The documents are written to be read where they are, too: in a checkout, with links from file to file. Here each gets
+its place in the site, and its links are adapted: they lead to the place of a document, and show its title instead of
+the name of its file; a file that is not in the site is only named.
 The pages of the commands are written here as well.
 """
 
