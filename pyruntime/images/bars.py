@@ -1,7 +1,7 @@
 """The bars of BarProgress, by rich. A module of its own: rich is imported when there is a bar to show.
 
-A bar is one line at every width of the terminal from 50 columns on, and its columns keep their places. If there are more bars than lines,
-those that move are shown.
+A bar is one line at every width of the terminal from 50 columns on, and its columns keep their places. If there are
+more bars than lines, those that move are shown.
 """
 
 from __future__ import annotations

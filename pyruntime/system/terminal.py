@@ -18,6 +18,12 @@ def has_colours(fd: int) -> bool:
     return can_redraw(fd) and not os.environ.get("NO_COLOR")
 
 
+def size_of(fd: int) -> os.terminal_size:
+    """Columns and lines of a terminal; 80 and 24 where it does not say (a serial line)."""
+    columns, lines = os.get_terminal_size(fd)
+    return os.terminal_size((columns or 80, lines or 24))
+
+
 def screen(lines: list[str], size: os.terminal_size) -> str:
     """The lines as the content of a screen of this size, to be written at once: each replaces the line before it, so
     that nothing flickers. What does not fit is cut, and the last line tells how many lines are missing. The cursor is

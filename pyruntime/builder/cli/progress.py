@@ -90,8 +90,8 @@ class Json(BuildProgress):
 
 
 def _last(text: str) -> str:
-    """A line of output as a terminal would leave it: of text that overwrites itself (a progress bar) the last state, and
-    without colours."""
+    """A line of output as a terminal would leave it: of text that overwrites itself (a progress bar) the last state,
+    and without colours."""
     return _COLOUR.sub("", text).rstrip("\r").rpartition("\r")[2]
 
 
