@@ -100,6 +100,7 @@ $(VENV)/.docs: setup.cfg $(VENV)/.installed
 
 SPHINX = $(PY) -m sphinx -q -W --keep-going -c docs/site -d build/docs-doctrees
 docs: $(VENV)/.docs $(VENV)/.bytecode  ## build the documentation site in build/docs
+	@rm -rf build/docs
 	@$(PY) -m docs.site.stage build/docs-source
 	@$(SPHINX) build/docs-source build/docs
 	@echo "make: the site is build/docs/index.html"

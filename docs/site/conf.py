@@ -22,3 +22,6 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
+html_use_index = False
+linkcheck_timeout = 20
+linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1|\[::1\])"]

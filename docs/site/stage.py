@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def _link(found: re.Match[str], file: Path, table: dict[Path, Path]) -> str:
     return f"{mark}[{shown}]({there}{fragment})"
 
 
+def unlisted(index: str, names: list[str]) -> str:
+    """A table of contents of the pages that those of the first page lack: documents that nobody has given a place."""
+    entries = re.findall(r"^(?:[^<\n]+ <)?([\w/*-]+)>?$", index[index.index("```{toctree}"):], re.M)
+    left = sorted(name for name in names if not any(fnmatch(name, entry) for entry in entries))
+    return "\n".join(["", "```{toctree}", ":hidden:", ":caption: More", "", *left, "```", ""]) if left else ""
+
+
 def stage(directory: Path) -> None:
     """Write the source of the site, in place of an older one."""
     shutil.rmtree(directory, ignore_errors=True)
@@ -63,6 +71,8 @@ def stage(directory: Path) -> None:
     pages = {table[file]: adapted((TOP / file).read_text(), file, table) + ADDED.get(table[file], "") for file in table}
     pages |= {Path("commands", f"{program.name}.md"): page(program) for program in PROGRAMS}
     pages |= {path.relative_to(TOP): path.read_text() for path in (TOP / "bench/results").glob("*.svg")}
+    names = [str(name.with_suffix("")) for name in pages if name.suffix == ".md" and name.parent != Path("decisions")]
+    pages[Path("index.md")] += unlisted(pages[Path("index.md")], [name for name in names if name != "index"])
     for name, text in pages.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text)

@@ -9,7 +9,7 @@ import pytest
 
 from docs.commands import PROGRAMS
 from docs.markdown import docstring, escaped
-from docs.site.stage import adapted, places, stage
+from docs.site.stage import adapted, places, stage, unlisted
 from pyruntime.commandline.groups import every_command
 from pyruntime.commandline.man import pages
 from pyruntime.commandline.program import Program
@@ -41,6 +41,13 @@ def test_links_between_pages_lead_somewhere(site: Path) -> None:
                 assert (page.parent / target).is_file(), f"{page.relative_to(site)}: {target}"
                 count += 1
     assert count > 100
+
+
+def test_documents_without_a_place_are_listed_at_the_end() -> None:
+    index = "text\n\n```{toctree}\n:caption: a\n\ntutorial\nThe plan <plan>\n```\n\n```{toctree}\nproject/*\n```\n"
+    assert unlisted(index, ["tutorial", "plan", "project/hacking"]) == ""
+    assert unlisted(index, ["tutorial", "new", "text"]) == (
+        "\n```{toctree}\n:hidden:\n:caption: More\n\nnew\ntext\n```\n")
 
 
 @pytest.mark.parametrize(("written", "shown"), [
