@@ -35,7 +35,7 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps install uninstall deb demo docs docs-links test test-critest test-guest test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -98,6 +98,7 @@ $(VENV)/.docs: setup.cfg $(VENV)/.installed
 	@$(PY) -m pip install -q --no-build-isolation -e '.[docs]'
 	@touch $@
 
+.PHONY: docs docs-links
 SPHINX = $(PY) -m sphinx -q -W --keep-going -c docs/site -d build/docs-doctrees
 docs: $(VENV)/.docs $(VENV)/.bytecode  ## build the documentation site in build/docs
 	@rm -rf build/docs
