@@ -99,6 +99,23 @@ generate:  ## regenerate the C headers of plans, config/_shape.py and the golden
 	$(PY) -m docs.generate > docs/plan.md
 	$(PY) -m docs.api > docs/api.md
 
+# The documentation site. Its packages are for it alone, and are installed when it is built for the first time.
+$(VENV)/.docs: setup.cfg $(VENV)/.installed
+	@echo "make: installing Python packages into $(VENV): furo myst-parser sphinx"
+	@$(PY) -m pip install -q --no-build-isolation -e '.[docs]'
+	@touch $@
+
+.PHONY: docs docs-links
+SPHINX = $(PY) -m sphinx -q -W --keep-going -c docs/site -d build/docs-doctrees
+docs: $(VENV)/.docs $(VENV)/.bytecode  ## build the documentation site in build/docs
+	@rm -rf build/docs
+	@$(PY) -m docs.site.stage build/docs-source
+	@$(SPHINX) build/docs-source build/docs
+	@echo "make: the site is build/docs/index.html"
+
+docs-links: docs  ## check the links of the documents that lead to the network
+	@$(SPHINX) -b linkcheck build/docs-source build/docs-links
+
 # Installed for all users: with the host's own Python, which all of them may execute.
 PREFIX    ?= /usr/local
 DESTDIR   ?=
@@ -200,7 +217,7 @@ build/lint/.warnings: $(filter-out tests/%,$(C_FILES)) $(NATIVE)/cflags $(BINDIN
 	@touch $@
 
 lint: $(VENV)/.bytecode build/lint/.warnings  ## ruff, mypy --strict, clang-format, codespell, the C compiler's warnings
-	$(VENV)/bin/ruff check -q pyruntime bundles conformance tests spec bench
+	$(VENV)/bin/ruff check -q pyruntime bundles conformance docs tests spec bench
 	$(VENV)/bin/mypy --no-error-summary
 	$(VENV)/bin/codespell $$(git ls-files 2>/dev/null)
 	@! command -v actionlint >/dev/null || actionlint

@@ -1,4 +1,4 @@
-"""``python -m bench.figures``: write the recorded figures to README.md, and the pages and plots of bench/results/.
+"""``python -m bench.figures``: write the recorded figures to the documents, and the pages and plots of bench/results/.
 
 `python -m bench --record` measures and writes bench/results/runtime.json; everything else is generated from that file.
 The tables of a document are between the comments ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``.
@@ -17,7 +17,7 @@ from bench.peers import OURS, TOP
 from bench.results import DIRECTORY, RECORD, UNITS, Results
 from bench.scale import COUNTS, section
 
-DOCUMENTS = (TOP / "README.md",)
+DOCUMENTS = (TOP / "README.md", TOP / "docs/site/index.md")
 _BLOCK = re.compile(r"(<!-- figures: ([a-z]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 # What README.md shows: section, case, quantity.
 FRONT = (*(("containerd-style", case, "wall") for case in (
@@ -32,6 +32,9 @@ PLOTTED = {"create": "create", "start": "start", "state": "state", "kill": "kill
            "create+start+state+kill+delete": "life", "run of true": "run", "exec, first request": "exec-first",
            "exec, other arguments": "exec-varied", "exec --detach, first request": "detach-first",
            "exec --detach, other arguments": "detach-varied"}
+# The small plot of the documentation site's first page: label -> case
+FEW = {"create": "create", "start": "start", "exec": "exec-varied", "kill": "kill", "delete": "delete",
+       "run of true": "run"}
 PANELS = ("create", "start", "state", "kill", "pause", "delete", "run of true", "exec, other arguments")
 # name -> section and title
 BAR_PLOTS = {"verbs": ("containerd-style", "Wall time of each command, containerd-style container"),
@@ -64,6 +67,13 @@ def front(results: Results) -> str:
     about = ("\nMedians of interleaved rounds, and in brackets the ratio to pyruntime; containerd-style configuration"
              f" unless noted. Host: {results.machine}.\n")
     return _table(["", *results.versions.values()], rows) + about
+
+
+def memory(results: Results) -> str:
+    """The sentence of the documentation site's first page."""
+    medians = {name: results.samples.median("containerd-style", "created", "pss", name) for name in results.versions}
+    return ("KiB of memory of a container that waits for `start`: "
+            + ", ".join(f"{name} {value:,.0f}" for name, value in medians.items() if value is not None) + ".\n")
 
 
 def _section(results: Results, place: str) -> str:
@@ -114,7 +124,7 @@ def page(results: Results) -> str:
             " sample. The method: [bench/README.md](../README.md).\n\nMedians, and in brackets the ratio to pyruntime."
             f" Host: {results.machine}. Interleaved rounds: {rounds}.\n\n")
     text += "".join(f"* {name}: {version}\n" for name, version in results.versions.items())
-    text += "".join(f"\n![{name}]({name}.svg)\n" for name in plot(results))
+    text += "".join(f"\n![{name}]({name}.svg)\n" for name in plot(results) if name != "few")
     text += "\n## Goals\n\n" + bars.table(results)
     for place in (*NAMES, *(f"{name}, cold" for name in NAMES)):
         if place in results.samples.tree:
@@ -139,6 +149,9 @@ def plot(results: Results) -> dict[str, str]:
         rows = {label: row for label, case in PLOTTED.items() if (row := values(place, case))}
         if rows:
             made[name] = plots.bars(title, "milliseconds, median", rows, names)
+    few = {label: row for label, case in FEW.items() if (row := values("containerd-style", case))}
+    if few:
+        made["few"] = plots.bars("Time of a command", "milliseconds, median", few, names, width=460, left=84)
     counts = [count for count in COUNTS if section(count) in results.samples.tree]
     if counts:
         panels = {label: {name: {count: row[name] for count in counts if name in (
@@ -150,7 +163,7 @@ def plot(results: Results) -> dict[str, str]:
 
 def rendered(document: str, results: Results) -> str:
     """Insert the figures of these results into a document. Raises KeyError for an unknown name."""
-    shown = {"front": front}
+    shown = {"front": front, "memory": memory}
     return _BLOCK.sub(lambda found: f"{found[1]}{shown[found[2]](results)}{found[3]}", document)
 
 

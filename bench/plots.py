@@ -26,12 +26,14 @@ _STYLE = """
 """
 
 
-def bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> str:
-    """A group of horizontal bars for each row: label -> name -> value, in the order of ``names``."""
-    left, thick, gap, top = 250, 12, 10, 62
+def bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str], *,
+         width: int = WIDTH, left: int = 250) -> str:
+    """A group of horizontal bars for each row: label -> name -> value, in the order of ``names``. The labels are in the
+    first ``left`` of ``width`` pixels."""
+    thick, gap, top = 12, 10, 62
     most = max(value for values in rows.values() for value in values.values())
     ticks = _ticks(most)
-    scale = (WIDTH - left - 70) / max(most, ticks[-1])
+    scale = (width - left - 70) / max(most, ticks[-1])
     body, y = [], top
     for label, values in rows.items():
         shown = [name for name in names if name in values]
@@ -45,7 +47,7 @@ def bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]], names: 
         y += gap
     grid = [f'<path class="grid" d="M{left + tick * scale:.1f} {top - 4}V{y}"/>'
             + _text(left + tick * scale, y + 14, f"{tick:g}", "small middle") for tick in ticks]
-    return _page(title, unit, y + 26, names, [*grid, *body])
+    return _page(title, unit, width, y + 26, names, [*grid, *body])
 
 
 def lines(title: str, unit: str, panels: Mapping[str, Mapping[str, Mapping[int, float]]], names: Sequence[str]) -> str:
@@ -79,18 +81,18 @@ def lines(title: str, unit: str, panels: Mapping[str, Mapping[str, Mapping[int, 
             body += [f'<circle cx="{across(x):.1f}" cy="{up(value):.1f}" r="2.5" fill="{colour}"/>'
                      for x, value in values]
     bottom = top + math.ceil(len(panels) / columns) * (high + 42)
-    return _page(title, unit, bottom - 12, names, body)
+    return _page(title, unit, WIDTH, bottom - 12, names, body)
 
 
-def _page(title: str, unit: str, height: int, names: Sequence[str], body: list[str]) -> str:
-    legend, x = [_text(WIDTH - 16, 44, unit, "small end")], 16
+def _page(title: str, unit: str, width: int, height: int, names: Sequence[str], body: list[str]) -> str:
+    legend, x = [_text(width - 16, 44, unit, "small end")], 16
     for name in names:
         legend.append(f'<rect x="{x}" y="36" width="10" height="10" fill="{COLOURS[names.index(name)]}"/>')
         legend.append(_text(x + 15, 45, name, ""))
         x += 40 + 7 * len(name)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
             f' height="{height}" role="img">\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n'
-            f'<rect class="paper" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="6"/>\n'
+            f'<rect class="paper" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="6"/>\n'
             + "\n".join([_text(16, 24, title, "title"), *legend, *body]) + "\n</svg>\n")
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import is_dataclass
 
 import pyruntime
+from docs.markdown import docstring
 from pyruntime.sandbox.api import OutputStream, Process, Usage
 
 HEAD = """\
@@ -41,8 +42,8 @@ def signature(name: str, it: object) -> str:
 
 
 def text(it: object) -> str:
-    """A docstring as a block."""
-    return f"```text\n{inspect.getdoc(it)}\n```"
+    """The docstring."""
+    return docstring(inspect.getdoc(it) or "")
 
 
 def section(name: str) -> list[str]:

@@ -6,8 +6,8 @@ networks and volumes they run the program.
 
 from __future__ import annotations
 
-from pyruntime.commandline.groups import Group
-from pyruntime.commandline.parse import Command, Flag
+from pyruntime.commandline.groups import Group, every_command
+from pyruntime.commandline.parse import Flag
 from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
@@ -31,14 +31,8 @@ class _Tree:
     """A program's commands: ``every`` by their one or two words, ``groups`` with their members' names."""
 
     def __init__(self, program: Program) -> None:
-        self.every: dict[str, Command] = {}
-        self.groups: dict[str, Group] = {}
-        for name in program.commands:
-            command = program.module(name).COMMAND
-            self.every[name] = command
-            if isinstance(command, Group):
-                self.groups[name] = command
-                self.every |= {f"{name} {member}": command.member(member)[0] for member in command.members}
+        self.every = every_command(program)
+        self.groups = {name: command for name, command in self.every.items() if isinstance(command, Group)}
 
 
 # Readline ends words at colons, which are common in names: the words are taken from the line itself, and the part

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyruntime.commandline.program import Program
+
 ALIASES = {"list": "ls", "ps": "ls", "remove": "rm"}   # Docker's second names of members
 
 
@@ -75,3 +77,13 @@ class Group(Command):
         if options is None:
             return 0
         return run(context, options)
+
+
+def every_command(program: Program) -> dict[str, Command]:
+    """The commands of a program by their one or two words: those of a group follow the group."""
+    found: dict[str, Command] = {}
+    for name in program.commands:
+        command = found[name] = program.module(name).COMMAND
+        if isinstance(command, Group):
+            found |= {f"{name} {member}": command.member(member)[0] for member in command.members}
+    return found

@@ -1,10 +1,12 @@
 """Manual pages of a program, generated from the declarations of its commands: `python -m docs.man DIRECTORY` writes
 them.
 
-One page for the program and one for each command, in the layout of man-pages(7).
+One page for the program and one for each command and each command of two words, in the layout of man-pages(7).
 """
 
 from __future__ import annotations
+
+from pyruntime.commandline.groups import every_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +27,7 @@ def _options(flags: tuple[Flag, ...]) -> Iterator[str]:
         if not flag.hidden:
             short = f", \\fB\\-{flag.short}\\fR" if flag.short else ""
             value = f" \\fI{_escape(flag.value)}\\fR" if flag.value else ""
-            default = f" (default: {flag.default})" if flag.default not in (False, "", 0, []) else ""
-            yield f".TP\n\\fB\\-\\-{_escape(flag.name)}\\fR{short}{value}\n{_escape(flag.help + default)}\n"
+            yield f".TP\n\\fB\\-\\-{_escape(flag.name)}\\fR{short}{value}\n{_escape(flag.described)}\n"
 
 
 def _head(title: str, program: str, about: str, usage: str) -> str:
@@ -43,19 +44,23 @@ def overview(program: Program) -> str:
     return page + ".SH EXIT STATUS\n0 on success; 1 on an error, with a message on standard error.\n"
 
 
-def page_of(program: Program, command: Command) -> str:
-    """The page of a command."""
-    page = _head(f"{program.name}-{command.name}", program.name, command.about, f"{command.name} {command.usage}")
+def page_of(program: Program, words: str, command: Command) -> str:
+    """The page of a command, which is called by one or two words."""
+    page = _head(_title(program, words), program.name, command.about, f"{words} {command.usage}")
     if command.text:
         page += ".SH DESCRIPTION\n" + _escape(command.text.strip()) + "\n"
     if command.flags:
         page += ".SH OPTIONS\n" + "".join(_options(command.flags))
-    return page + f".SH SEE ALSO\n{program.name}(1)\n"
+    return page + f".SH SEE ALSO\n{_escape(_title(program, words).rpartition('-')[0])}(1)\n"
+
+
+def _title(program: Program, words: str) -> str:
+    return f"{program.name}-{words.replace(' ', '-')}"
 
 
 def pages(program: Program) -> dict[str, str]:
     """File name -> content."""
     found = {f"{program.name}.1": overview(program)}
-    for name in program.commands:
-        found[f"{program.name}-{name}.1"] = page_of(program, program.module(name).COMMAND)
+    for words, command in every_command(program).items():
+        found[f"{_title(program, words)}.1"] = page_of(program, words, command)
     return found

@@ -41,6 +41,12 @@ class Flag:
         """Whether the option takes no value."""
         return self.kind in ("bool", "argument")
 
+    @property
+    def described(self) -> str:
+        """The help text, with the default value in brackets."""
+        value = "true" if self.default is True else self.default
+        return self.help + (f" (default: {value})" if value not in (False, "", 0, []) else "")
+
 
 class Style:
     """How a program reads its command lines, and its messages for wrong ones.
@@ -225,8 +231,7 @@ def options(flags: Sequence[Flag]) -> list[str]:
         if not flag.hidden:
             left = f"--{flag.name}" + (f", -{flag.short}" if flag.short else "")
             left += f" {flag.value}" if flag.value else ""
-            value = "true" if flag.default is True else flag.default
-            rows.append((left, flag.help + (f" (default: {value})" if value not in (False, "", 0, []) else "")))
+            rows.append((left, flag.described))
     rows.append(("--help" if any(flag.short == "h" for flag in flags) else "--help, -h", "show help"))
     width = min(max(len(left) for left, _ in rows), _LEFT)
     lines = []

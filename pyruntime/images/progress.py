@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from pyruntime.images import media
+from pyruntime.system.terminal import can_redraw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class LineProgress(Progress):
 
 
 class BarProgress(Progress):
-    """A bar for each blob, by rich."""
+    """A bar for each blob."""
 
     def __init__(self) -> None:
         self._display: Any = None
@@ -59,12 +60,9 @@ class BarProgress(Progress):
 
     def _start(self) -> None:
         """Before the first blob, and not earlier: a command without transfers must not pay for rich."""
-        from rich.console import Console  # lazy: only on a terminal
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-        from rich.progress import Progress as Display
+        from pyruntime.images.bars import Bars  # lazy: only on a terminal
 
-        self._display = Display(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-                                TextColumn("{task.fields[outcome]}"), console=Console(stderr=True))
+        self._display = Bars(size)
         self._display.start()
 
     def announce(self, blob: Descriptor) -> None:
@@ -100,7 +98,7 @@ def progress(*, quiet: bool) -> Progress:
     """The kind of progress that suits standard error; with ``quiet``, the base class, which shows nothing."""
     if quiet:
         return Progress()
-    return BarProgress() if sys.stderr.isatty() else LineProgress()
+    return BarProgress() if can_redraw(2) else LineProgress()
 
 
 def what(blob: Descriptor) -> str:
@@ -111,7 +109,7 @@ def what(blob: Descriptor) -> str:
 def size(count: int) -> str:
     """A size for users: 1.2MB, in powers of 1000 as Docker prints it."""
     value, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
-    while value >= 1000 and len(units) > 1:
+    while float(f"{value:.3g}") >= 1000 and len(units) > 1:   # 999600 is 1MB, not 1e+03kB
         value /= 1000
         units.pop(0)
     return f"{value:.0f}{units[0]}" if units[0] == "B" else f"{value:.3g}{units[0]}"

@@ -6,17 +6,19 @@ The kinds of --progress: plain, json, quiet, and auto, which is plain with colou
 from __future__ import annotations
 
 import os
-import sys
+import re
 import time
 
 from pyruntime.builder.progress import BuildProgress
 from pyruntime.errors import UsageError
 from pyruntime.system.json import encode
+from pyruntime.system.terminal import has_colours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")   # console_codes(4): SGR
 KINDS = ("auto", "plain", "json", "quiet")
 
 
@@ -33,7 +35,7 @@ class Plain(BuildProgress):
 
     def output(self, number: int, text: str) -> None:
         """Print the line."""
-        self._print(f"#{number} {self._seconds(number):.3f} {text}")
+        self._print(f"#{number} {self._seconds(number):.3f} {_last(text)}")
 
     def end(self, number: int, outcome: str) -> None:
         """Print the outcome."""
@@ -59,7 +61,7 @@ class Terminal(Plain):
     def end(self, number: int, outcome: str) -> None:
         """Print the outcome."""
         took = "" if outcome == "cached" else f" {self._seconds(number):.1f}s"
-        colour = "31" if outcome == "failed" else "34" if outcome == "cached" else "32"
+        colour = "31" if outcome == "failed" else "36" if outcome == "cached" else "32"
         self._write(f"\x1b[1m#{number}\x1b[0m \x1b[{colour}m", f"{outcome.upper()}{took}", "\x1b[0m")
 
     @staticmethod
@@ -87,6 +89,12 @@ class Json(BuildProgress):
         self._print("end", number, outcome=outcome)
 
 
+def _last(text: str) -> str:
+    """A line of output as a terminal would leave it: of text that overwrites itself (a progress bar) the last state,
+    and without colours."""
+    return _COLOUR.sub("", text).rstrip("\r").rpartition("\r")[2]
+
+
 def _safe(text: str) -> str:
     """The text with its control characters escaped: the output of a command must not control the terminal."""
     if text.isprintable():
@@ -99,5 +107,5 @@ def observer(kind: str) -> BuildProgress:
     if kind not in KINDS:
         raise UsageError(f'--progress "{kind}": write {", ".join(KINDS)}')
     if kind == "auto":
-        return Terminal() if sys.stderr.isatty() else Plain()
+        return Terminal() if has_colours(2) else Plain()
     return {"plain": Plain, "json": Json, "quiet": BuildProgress}[kind]()

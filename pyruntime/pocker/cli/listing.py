@@ -38,16 +38,19 @@ class Listing:
 
     def show(self, form: str, rows: Sequence[dict[str, Any]], usual: Sequence[str] = ()) -> None:
         """Print the rows; ``usual``: other columns for the table. Raises UsageError for an unknown form."""
+        out(self.text(form, rows, usual))
+
+    def text(self, form: str, rows: Sequence[dict[str, Any]], usual: Sequence[str] = ()) -> str:
+        """What ``show`` prints."""
         headings = {name: heading for name, heading in self._members.items() if heading}
         if form in ("table", ""):
             form = "table " + "\t".join(f"{{{{.{name}}}}}" for name in usual or self.usual)
         if form == "json":
-            out("".join(encode({name: row[name] for name in sorted(self._members)}) + "\n" for row in rows))
-        elif "{{" not in form:
+            return "".join(encode({name: row[name] for name in sorted(self._members)}) + "\n" for row in rows)
+        if "{{" not in form:
             raise UsageError(f'--format "{form}": write table, json, or a template such as \'{{{{.'
                              f"{next(iter(self._members))}}}}}'")
-        else:
-            out(by_template(form, rows, headings))
+        return by_template(form, rows, headings)
 
 
 def label_texts(labels: Mapping[str, str]) -> dict[str, Any]:

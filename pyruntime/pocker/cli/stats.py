@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from pyruntime.commandline.log import safe
 from pyruntime.commandline.parse import Command, Flag, Parsed
 from pyruntime.errors import NoSuchContainer
 from pyruntime.pocker.cli.each import LATEST_FLAG
@@ -13,6 +14,7 @@ from pyruntime.pocker.cli.main import PockerContext
 from pyruntime.pocker.containers.container import every
 from pyruntime.pocker.containers.stats import usage
 from pyruntime.pocker.containers.status import CREATED, EXITED, status_of
+from pyruntime.system.terminal import can_redraw, screen, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,28 +38,39 @@ COMMAND = Command(
     Flag("no-trunc", "bool", "do not truncate IDs"),
     text="Shows the named containers, or all running containers. CPU usage is that of the last interval;\n"
          "100 % is one CPU. Memory usage excludes the inactive page cache.\n\nExample:\n  pocker stats --no-stream web")
-_CLEAR = b"\x1b[H\x1b[J"   # console_codes(4): to the upper left corner, and erase to the end
+# The columns that a narrow terminal lacks first.
+_DISPENSABLE = ("ID", "BlockIO", "NetIO", "MemPerc")
 
 
 def run(context: PockerContext, parsed: Parsed) -> int:
     """Show the usage, once or at each interval."""
     interval = max(1, parsed["interval"])
-    before: dict[str, ContainerUsage] = {}
-    for container, _ in _wanted(context, parsed):   # CPU usage is a difference: the first sample shows nothing
-        if (first := usage(container)) is not None:
-            before[container.id] = first
+    redraw = can_redraw(1) and not parsed["no-stream"]
+    sample, rows = _sample(context, parsed, {})
+    if redraw:   # at once; the usage of a CPU is a difference, and follows
+        _redraw(parsed, rows)
     while True:
         time.sleep(interval)
-        rows, now = [], {}
-        for container, name in _wanted(context, parsed):
-            found = usage(container)
-            if found is not None:
-                now[container.id] = found
-            rows.append(_row(container, name, found, before.get(container.id)))
-        _show(parsed, rows)
+        sample, rows = _sample(context, parsed, sample)
+        if redraw:
+            _redraw(parsed, rows)
+        else:
+            _LISTING.show(parsed["format"], rows)
         if parsed["no-stream"]:
             return 0
-        before = now
+
+
+def _sample(context: PockerContext, parsed: Parsed,
+            before: dict[str, ContainerUsage]) -> tuple[dict[str, ContainerUsage], list[dict[str, Any]]]:
+    """The usage of each running container by its ID, and the rows."""
+    now, rows = {}, []
+    for container, name in _wanted(context, parsed):
+        found = usage(container)
+        if found is not None:
+            now[container.id] = found
+        row = _row(container, name, found, before.get(container.id))
+        rows.append({**row, "ID": row["ID"][:64 if parsed["no-trunc"] else 12]})
+    return now, rows
 
 
 def _wanted(context: PockerContext, parsed: Parsed) -> list[tuple[Container, str]]:
@@ -81,19 +94,27 @@ def _row(container: Container, name: str, now: ContainerUsage | None, before: Co
     row = {"ID": container.id, "Container": container.id[:12], "Name": name, "Running": now is not None}
     numbers = (now.cpu, now.memory, now.limit, *now.net, *now.block) if now else (0,) * len(_NUMBERS)
     _, memory, limit, received, sent, read, written = numbers
-    cpu = now.cpu_since(before) if now and before else 0.0
-    return {**row, **dict(zip(_NUMBERS, numbers, strict=True)), "CPUPerc": f"{cpu:.2f}%",
+    cpu = "0.00%" if now is None else "--" if before is None else f"{now.cpu_since(before):.2f}%"
+    return {**row, **dict(zip(_NUMBERS, numbers, strict=True)), "CPUPerc": cpu,
             "MemUsage": f"{_binary(memory)} / {_binary(limit)}",
             "MemPerc": f"{now.memory_share() if now else 0.0:.2f}%",
             "NetIO": f"{_decimal(received)} / {_decimal(sent)}",
             "BlockIO": f"{_decimal(read)} / {_decimal(written)}", "PIDs": str(now.pids if now else 0)}
 
 
-def _show(parsed: Parsed, rows: list[dict[str, Any]]) -> None:
-    if os.isatty(1) and not parsed["no-stream"]:
-        os.write(1, _CLEAR)
-    width = 64 if parsed["no-trunc"] else 12
-    _LISTING.show(parsed["format"], [{**row, "ID": row["ID"][:width]} for row in rows])
+def _redraw(parsed: Parsed, rows: list[dict[str, Any]]) -> None:
+    """Replace what the terminal shows by a table that fits."""
+    size = size_of(1)
+    columns, dispensable = list(_LISTING.usual), list(_DISPENSABLE)
+    lines = _lines(parsed, rows, columns)
+    while dispensable and max(map(len, lines), default=0) >= size.columns:
+        columns.remove(dispensable.pop(0))
+        lines = _lines(parsed, rows, columns)
+    os.write(1, screen(lines, size).encode("utf-8", "replace"))
+
+
+def _lines(parsed: Parsed, rows: list[dict[str, Any]], columns: list[str]) -> list[str]:
+    return safe(_LISTING.text(parsed["format"], rows, columns)).expandtabs().splitlines()
 
 
 def _binary(number: int) -> str:

@@ -79,6 +79,11 @@ def test_the_way_from_docker_py(store: Path, tmp_path: Path) -> None:
         assert hasattr(Sandbox, name), name
 
 
+def test_the_guide(store: Path, tmp_path: Path) -> None:
+    told = run(examples("guides/python.md"), store, tmp_path / "place")
+    assert re.fullmatch(r"stopped after 0\.\d s of processor time\n", told)
+
+
 def test_the_attempts_of_the_threat_model_exist() -> None:
     tests = "".join(path.read_text() for path in (TOP / "tests/sandbox").rglob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", (TOP / "docs/threat-model.md").read_text())

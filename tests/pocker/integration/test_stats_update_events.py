@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import termios
 import time
 from typing import Any
 
+from tests.commands import BIN
 from tests.pocker.integration.command import Pocker
+from tests.terminal import Terminal
 
 MEGABYTE = 1 << 20
 
@@ -51,6 +55,18 @@ def test_stats_follow_containers_that_start_and_stop(pocker: Pocker) -> None:
         names = [running.stdout.readline() for _ in range(6)]
         assert names[-1] == "second\n" and names.count("first\n") < 3
         running.kill()
+
+
+def test_stats_on_a_terminal_fit_and_do_not_flicker(pocker: Pocker) -> None:
+    """At once, without the usage of a CPU, which is a difference; each line is replaced, none is erased before."""
+    _run(pocker, "steady", "sleep 1000")
+    with Terminal([BIN / "pocker", "stats"], {**pocker.environment, "TERM": "xterm"}) as terminal:
+        termios.tcsetwinsize(terminal.master, (24, 60))
+        first, second = terminal.expect(b"\x1b[J"), terminal.expect(b"\x1b[J")
+    for frame, cpu in ((first, rb"--"), (second, rb"\d+\.\d\d%")):
+        heading, row = re.findall(rb"\x1b\[2K([^\r\n]*)", frame)
+        assert heading.split(b"  ")[0] == b"NAME" and re.match(rb"steady +" + cpu + b" ", row), frame
+        assert frame.startswith(b"\x1b[H") and max(len(heading), len(row)) < 80
 
 
 def _cgroup(pocker: Pocker, name: str, member: str) -> Any:
