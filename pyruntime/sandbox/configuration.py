@@ -7,6 +7,7 @@ import marshal
 import os
 import stat
 from collections.abc import Mapping
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from threading import Lock
 
 from pyruntime.errors import UsageError
@@ -57,7 +58,7 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
         "env": last_of_each([PATH, "HOME=/work", "LANG=C.UTF-8", *prepared.env, *own]),
         "capabilities": {}, "noNewPrivileges": True,
         "rlimits": [{"type": name, "hard": number, "soft": number}
-                    for name, number in (("RLIMIT_NOFILE", limits.files), ("RLIMIT_CORE", 0))]})
+                    for name, number in (("RLIMIT_NOFILE", _files(limits.files)), ("RLIMIT_CORE", 0))]})
     document["root"] = {"path": prepared.rootfs, "readonly": not writable}
     for mount in document["mounts"]:
         if mount["destination"] == "/dev":   # for nodes, not for files of root, which `disk` would not count
@@ -87,6 +88,12 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
             if mount["type"] == "devpts":   # its group may have no number in the user namespace
                 mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
     return document
+
+
+def _files(number: int) -> int:
+    """The limit of open files, which programs have no privilege to raise above this program's own one."""
+    most = getrlimit(RLIMIT_NOFILE)[1]
+    return number if most == RLIM_INFINITY else min(number, most)
 
 
 def _filter(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,15 +129,15 @@ def _allowed(device: Mapping[str, Any]) -> dict[str, Any]:
     return {"allow": True, "access": "rw", **{key: device[key] for key in ("type", "major", "minor")}}
 
 
-def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, mounts: str = "") -> Preparation:
+def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, given: Sequence[str] = ()) -> Preparation:
     """The compiled plan of a configuration, in which ID_MARK stands for the sandbox's name; those of the last few are
-    kept. ``bundle``: the directory for config.json. ``mounts``: as in `Runtime.prepare`. Raises what that raises."""
-    key = marshal.dumps((document, engine.cgroup_manager, mounts))
+    kept. ``bundle``: the directory for config.json. ``given``: as in `Runtime.prepare`. Raises what that raises."""
+    key = marshal.dumps((document, engine.cgroup_manager, tuple(given)))
     with _lock:
         found = _kept.pop(key, None)
         if found is None:
             replace(f"{bundle}/config.json", encode(document).encode())
-            found = engine.prepare(bundle, mounts=mounts)
+            found = engine.prepare(bundle, given=given)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]
         _kept[key] = found   # the last used is the last to be dropped

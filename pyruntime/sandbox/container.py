@@ -21,6 +21,7 @@ from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import files_of, place, runtime
 from pyruntime.sandbox.limits import BY_CGROUPS, Limits, limits_of
 from pyruntime.sandbox.private_mounts import (
+    apart,
     bounded_files,
     call_and_keep,
     in_private_mounts,
@@ -127,14 +128,18 @@ class SandboxContainer:
             return
         self.prepared, self.namespace = call_and_keep(make_place, *of_place, base=source.namespace)
         own = files_of(self.name)
-        os.makedirs(own, 0o700)
-        held.callback(shutil.rmtree, own)
-        os.symlink(f"/proc/{os.getpid()}/fd/{self.namespace}", f"{own}/mounts")
-        self._create(scratch, own, streams)
+
+        def create() -> None:
+            os.makedirs(own, 0o700)
+            held.callback(shutil.rmtree, own)
+            self._create(scratch, own, streams)
+
+        apart(create)
 
     def _create(self, scratch: str, bundle: str, streams: Sequence[int]) -> None:
         """Create the container, without the limits that cannot be had; ``bundle``: a directory for config.json."""
         settings, helper = self._settings, self._helper
+        namespaces = {"user": helper.held, "mount": self.namespace} if helper else {}
         self.cwd = settings.cwd or self.prepared.cwd or "/work"
         mounts = list(settings.mounts)
         if self._network:
@@ -155,8 +160,8 @@ class SandboxContainer:
             self._runtime = runtime(cgroups=self.grouped)
             try:
                 self.entrance = self._runtime.create_prepared(
-                    self.name, preparation(self._runtime, document, bundle,
-                                           mounts=f"{files_of(ID_MARK)}/mounts" if helper else ""), streams=streams)
+                    self.name, preparation(self._runtime, document, bundle, given=list(namespaces)), streams=streams,
+                    namespaces=namespaces)
                 break
             except (HostError, StepError) as error:
                 self._do_without(error)

@@ -9,6 +9,7 @@ import os
 from threading import Thread
 
 from pyruntime.errors import HostError
+from pyruntime.sandbox.host_errors import refused
 from pyruntime.system import kernel
 from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE, MS_REC
 
@@ -57,25 +58,34 @@ def bounded_files(path: str, size: int) -> None:
             ("size", str(size)), ("nr_inodes", str(max(size >> 12, 1024))), ("mode", "0700")],
             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
     except OSError as error:
-        raise HostError(f"cannot make the sandbox's files: {error.strerror}") from None
+        raise refused("make the sandbox's files", error) from None
 
 
 def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:
-    """Call ``work`` in a thread that has a mount namespace of its own, which ends with the thread and its programs.
-    It begins as a copy of the process's, or of that of the descriptor ``base``. Raises what ``work`` raises, and
-    HostError."""
+    """As `apart`, and the thread has a mount namespace of its own, which ends with the thread and its programs. It
+    begins as a copy of the process's, or of that of the descriptor ``base``. Raises HostError, too."""
+    def run() -> None:
+        try:
+            if base >= 0:
+                kernel.setns(base, CLONE_NEWNS)
+            kernel.unshare(CLONE_NEWNS)
+            kernel.mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+        except OSError as error:
+            raise HostError(f"cannot make mounts for a sandbox: {error.strerror}: it needs CAP_SYS_ADMIN") from None
+        work()
+
+    apart(run)
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Call ``work`` in a thread with a working directory and a umask of its own, 022: with that of the program,
+    directories of sandboxes could be closed to this user, or open to others. Raises what ``work`` raises."""
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            try:
-                if base >= 0:
-                    kernel.unshare(CLONE_FS)   # setns(2) requires it
-                    kernel.setns(base, CLONE_NEWNS)
-                kernel.unshare(CLONE_NEWNS)   # implies CLONE_FS: the other threads keep their working directory
-                kernel.mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
-            except OSError as error:
-                raise HostError(f"cannot make mounts for a sandbox: {error.strerror}: it needs CAP_SYS_ADMIN") from None
+            kernel.unshare(CLONE_FS)
+            os.umask(0o022)
             work()
         except BaseException as error:
             failures.append(error)

@@ -34,13 +34,13 @@ _GROUP_MARK = "+pyruntime.group+"   # stands for the name of a sub-cgroup
 
 class Preparation:
     """A bundle, for many containers. In its config.json, ID_MARK stands for the container's ID; ``request`` holds for
-    all of them, except its streams."""
+    all of them, except its streams and the numbers of its namespaces' descriptors."""
 
     def __init__(self, root: str, bundle: str, request: Request) -> None:
         """Raises ConfigError, HostError, and UsageError for what a single container needs for itself."""
         self.root = root
         self.config = load_bundle(bundle)
-        if not request.mounts:   # in other mounts, only the stub sees it
+        if "mount" not in request.namespaces:   # in other mounts, only the stub sees it
             check_bundle(self.config)
         if self.config.get("process.terminal", False) or request.notify or request.preserve_fds:
             raise UsageError("containers with a terminal, a service manager or preserved descriptors are not prepared")
