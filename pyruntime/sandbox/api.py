@@ -144,10 +144,10 @@ class Sandbox:
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
              env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = NOBODY,
              network: str | None = None, seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
-             require_limits: bool = False) -> Sandbox:
+             interpreter: str = "", require_limits: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
-                   seccomp=seccomp, devices=devices, require_limits=require_limits)
+                   seccomp=seccomp, devices=devices, interpreter=interpreter, require_limits=require_limits)
 
     # ---- use ------------------------------------------------------------------------------------
 

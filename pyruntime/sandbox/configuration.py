@@ -41,13 +41,13 @@ _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sand
 
 
 def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
-                  user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
+                  user: tuple[int, int], env: Mapping[str, str], writable: bool, limited: bool, cgroup: str, swap: bool,
                   seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), without: Sequence[str] = (),
                   user_namespace: str = "", drop_groups: bool = True) -> dict[str, Any]:
-    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``:
-    the filter; None: the default one. ``devices``: paths of the host. ``without``: limits to leave out.
-    ``user_namespace``: the path of the one that it joins; "": none. ``drop_groups``: whether this program's
-    supplementary groups can be given up there. Raises UsageError."""
+    """config.json of a sandbox whose init only waits. ``limited``: whether there are cgroups; ``cgroup``: its path; "":
+    below the program's own, where that is writable. ``seccomp``: the filter; None: the default one. ``devices``: paths
+    of the host. ``without``: limits to leave out. ``user_namespace``: the path of the one that it joins; "": none.
+    ``drop_groups``: whether this program's supplementary groups can be given up there. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -75,11 +75,11 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     linux["seccomp"] = profile(()) if seccomp is None else _filter(seccomp)
     linux["devices"] = [_device(path, user) for path in devices]
     linux["resources"]["devices"] = [*linux["resources"]["devices"], *map(_allowed, linux["devices"])]
-    linux["resources"] |= limits.resources(swap=swap, without=without) if cgroup else {}
-    if cgroup:
-        linux["cgroupsPath"] = cgroup
-    else:
+    linux["resources"] |= limits.resources(swap=swap, without=without)
+    if not limited:
         del linux["resources"]
+    elif cgroup:
+        linux["cgroupsPath"] = cgroup
     if user_namespace:
         linux["namespaces"].append({"type": "user", "path": user_namespace})
         if drop_groups:   # an empty list would keep them (compiler/sections/user.py)

@@ -70,7 +70,7 @@ class SandboxContainer:
     ``entrance``    the way in
     ``prepared``    its root filesystem, in the mount namespace of the descriptor ``namespace``
     ``user``, ``cwd``  of its programs
-    ``unenforced``  the limits that this host cannot enforce; ``grouped``: whether there are cgroups
+    ``unenforced``  the limits that this host cannot enforce; ``grouped``: whether runs have cgroups
     ``addresses``   its IP addresses
     """
 
@@ -82,7 +82,7 @@ class SandboxContainer:
         self.name = name
         self.source = source
         self.unenforced: tuple[str, ...] = ()
-        self.grouped = True
+        self.grouped = self._cgroups = True
         self.addresses: tuple[str, ...] = ()
         self.namespace = -1
         self.paused = False
@@ -155,9 +155,9 @@ class SandboxContainer:
                 self.prepared, settings.limits, scratch=scratch, mounts=mounts, user=self.user,
                 env=settings.env or {}, writable=settings.writable, swap=swap, seccomp=settings.seccomp,
                 devices=settings.devices, without=self.unenforced,
-                cgroup="" if not self.grouped else ID_MARK if helper else f"/{ID_MARK}",
+                limited=self._cgroups, cgroup="" if helper else f"/{ID_MARK}",
                 user_namespace=helper.namespace if helper else "", drop_groups=helper is None or helper.ranges)
-            self._runtime = runtime(cgroups=self.grouped)
+            self._runtime = runtime(cgroups=self._cgroups)
             try:
                 self.entrance = self._runtime.create_prepared(
                     self.name, preparation(self._runtime, document, bundle, given=list(namespaces)), streams=streams,
@@ -165,6 +165,9 @@ class SandboxContainer:
                 break
             except (HostError, StepError) as error:
                 self._do_without(error)
+        self.grouped = self._cgroups and self.entrance.has_freezer
+        if not self.entrance.has_cgroup:
+            self.unenforced = BY_CGROUPS
         if self._network:
             try:
                 self._network.enter(self.entrance.pid)
@@ -173,19 +176,20 @@ class SandboxContainer:
                 raise
 
     def _do_without(self, error: HostError | StepError) -> None:
-        """Give up the limits of a controller that the host lacks, or all cgroups; raise any other error."""
+        """Give up the limits of a controller that the host lacks, or that is not delegated to this user, or all
+        cgroups; raise any other error."""
         # A value that the kernel refuses, or cannot grant now, is not a host without cgroups.
-        if not self.grouped or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
+        if not self._cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
                 getattr(error, "errno", 0) in _REFUSED):
             raise error
         if self._settings.require_limits:
             raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave out"
                             " require_limits") from None
         limits = limits_of(error.where)
-        if isinstance(error, HostError) and limits and not set(limits) <= set(self.unenforced):
+        if limits and not set(limits) <= set(self.unenforced):
             self.unenforced = tuple(dict.fromkeys((*self.unenforced, *limits)))
         else:
-            self.unenforced, self.grouped = BY_CGROUPS, False
+            self.unenforced, self._cgroups = BY_CGROUPS, False
 
     # ---- use ------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class Preparation:
         self._kept = kept_of(self.config, request.new_keyring)
         self._kept_text = encode(self._kept).encode()
         self._host = find_host(request)
+        self.rootless = self._host.rootless
         self._cache = os.path.join(root, ".seccomp")
         plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK),
                          waits=False)
@@ -93,6 +94,8 @@ class Entrance:
         self._env: list[str] = preparation.config.get("process.env", [])
         self._cwd: str = preparation.config.get("process.cwd", "/")
         self._cgroup = record.cgroup
+        if preparation.rootless:   # hierarchies that are not writable have been left out (cgroups/resources.py)
+            self._cgroup = {key: path for key, path in record.cgroup.items() if os.path.isdir(path)}
         self._init = open_init(record)
 
     @property
@@ -104,6 +107,16 @@ class Entrance:
     def alive(self) -> bool:
         """Whether the container's init has not ended."""
         return not ended(self._init["init"], 0)
+
+    @property
+    def has_cgroup(self) -> bool:
+        """Whether the container has a cgroup in any hierarchy."""
+        return bool(self._cgroup)
+
+    @property
+    def has_freezer(self) -> bool:
+        """Whether it has one by which processes can be frozen, and killed without any escaping."""
+        return any(not key or "freezer" in key.split(",") for key in self._cgroup)
 
     def subgroup(self, name: str) -> Subgroup:
         """As Runtime.subgroup."""
