@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,23 @@ def test_a_service(store: Path, tmp_path: Path) -> None:
     try:
         run(examples("services.md"), store, lab.path, tuple(lab.prefix))
         assert lab.ok("ps", "-aq") == ""
+        lab.clear()
+        lab.check()
+    finally:
+        lab.close()
+
+
+def test_sandboxes_in_a_network(store: Path, tmp_path: Path) -> None:
+    example = re.search(r'^    with Sandbox\("busybox", network="back"\)(.*\n(    .*\n)+)',
+                        (TOP / "docs/sandbox.md").read_text(), re.M)
+    assert example and "assert" in example[0]
+    (tmp_path / "lab").mkdir()
+    lab = Lab(tmp_path / "lab", store)
+    try:
+        lab.ok("network", "create", "back")
+        run(f"from pyruntime import Sandbox\n{textwrap.dedent(example[0])}print('done')", store, lab.path,
+            tuple(lab.prefix))
+        lab.ok("network", "rm", "back")
         lab.clear()
         lab.check()
     finally:
