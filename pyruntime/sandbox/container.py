@@ -17,11 +17,11 @@ from weakref import WeakSet
 
 from pyruntime.errors import HostError, StepError, UsageError
 from pyruntime.runtime.api import ID_MARK
+from pyruntime.sandbox.apart import apart
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import files_of, place, runtime
 from pyruntime.sandbox.limits import BY_CGROUPS, Limits, limits_of
 from pyruntime.sandbox.private_mounts import (
-    apart,
     bounded_files,
     call_and_keep,
     in_private_mounts,

@@ -6,12 +6,12 @@ For root they are made by a thread with a mount namespace of its own; without ro
 from __future__ import annotations
 
 import os
-from threading import Thread
 
 from pyruntime.errors import HostError
+from pyruntime.sandbox.apart import apart
 from pyruntime.sandbox.host_errors import refused
 from pyruntime.system import kernel
-from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE, MS_REC
+from pyruntime.system.uapi import CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE, MS_REC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,26 +75,3 @@ def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:
         work()
 
     apart(run)
-
-
-def apart(work: Callable[[], None]) -> None:
-    """Call ``work`` in a thread with a working directory and a umask of its own, 022: with that of the program,
-    directories of sandboxes could be closed to this user, or open to others. Raises what ``work`` raises."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            kernel.unshare(CLONE_FS)
-            os.umask(0o022)
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = Thread(target=run, name="pyruntime-sandbox")
-    thread.start()
-    thread.join()
-    try:
-        if failures:
-            raise failures[0]
-    finally:
-        failures.clear()   # it is in the frames of the failure: all that they hold would wait for the garbage collector

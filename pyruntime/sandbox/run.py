@@ -14,6 +14,7 @@ from time import monotonic, sleep
 
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.sandbox import result
+from pyruntime.sandbox.apart import apart, favoured
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, KeptOutput, ProgramStreams, Pump
 from pyruntime.sandbox.result import Done, Usage
 from pyruntime.system.processes import SIGKILL, reaped_status, signal_pidfd
@@ -66,7 +67,15 @@ class Run:
                 self._group.create()
             except OSError as error:
                 raise _failed(error) from None
-        self._entrance.exec(args, env=env, cwd=cwd, group=self._group, streams=streams, console=console, on_pid=on_pid)
+
+        def enter() -> None:
+            self._entrance.exec(args, env=env, cwd=cwd, group=self._group, streams=streams, console=console,
+                                on_pid=on_pid)
+
+        if favoured():
+            apart(enter)
+        else:
+            enter()
 
     def signal(self, number: int) -> None:
         """Send a signal to the program; no effect if `finish` has begun."""

@@ -102,6 +102,33 @@ def test_without_root(home: Path, state: str) -> None:
     assert found == EXPECTED
 
 
+PRIORITIES = {
+    "a negative nice value": "os.setpriority(os.PRIO_PROCESS, 0, -5)",
+    # Cgroups of version 1 may have no time for real-time processes, but for the root.
+    "real time": """
+tasks = "/sys/fs/cgroup/cpu/tasks"
+if os.path.exists(tasks):
+    with open(tasks, "w") as file:
+        file.write("0")
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+""",
+}
+
+
+@pytest.mark.parametrize("state", PRIORITIES.values(), ids=PRIORITIES)
+def test_programs_are_not_favoured(place: Path, state: str) -> None:
+    """A priority above others', of which a program that is not trusted could make use, stays with the caller."""
+    found = root(place, script(place, state, """
+look = ["sh", "-c", "cut -d ' ' -f 19,41 /proc/self/stat; cut -d ' ' -f 19,41 /proc/1/stat"]
+with Sandbox(ROOTFS) as box:
+    found["run"] = box.run(look, text=True, check=True).stdout
+    with box.popen(look, text=True) as process:
+        found["popen"] = process.stdout.read()
+found["own"] = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
+"""))
+    assert found["run"] == found["popen"] == "0 0\n0 0\n" and found["own"] != [0, 0]
+
+
 def test_directories_are_not_open_to_others(place: Path) -> None:
     """With a umask of 0, in a /run where no sandbox has been."""
     state = """
