@@ -24,7 +24,7 @@ from weakref import WeakSet
 
 from pyruntime.errors import StateError
 from pyruntime.sandbox import files
-from pyruntime.sandbox.commands import finished, text_of, variables_of, words_of
+from pyruntime.sandbox.commands import finished, seconds_of, text_of, variables_of, words_of
 from pyruntime.sandbox.container import NOBODY, SandboxContainer, Settings
 from pyruntime.sandbox.host_errors import told
 from pyruntime.sandbox.interpreter import Interpreter
@@ -194,7 +194,7 @@ class Sandbox:
         interpreter = waiting or self._interpreter(program or str(self._options["interpreter"] or "python3"))
         try:
             return interpreter.execute(code.encode(), data, limit=limit, output_kills=output_kills, stop=stop,
-                                       seconds=self.limits.wall if timeout is None else timeout)
+                                       seconds=seconds_of(timeout, self.limits.wall))
         finally:
             interpreter.close()
             self._leave()
@@ -219,7 +219,7 @@ class Sandbox:
             if streams:
                 streams.close()
             raise
-        process = Process(run, words, seconds=self.limits.wall if timeout is None else timeout, left=self._leave)
+        process = Process(run, words, seconds=seconds_of(timeout, self.limits.wall), left=self._leave)
         process.start(variables, cwd or self._container.cwd, streams, text=text, window=size)
         return process
 
@@ -242,7 +242,7 @@ class Sandbox:
         run = self._new_run(wait=True)
         try:
             return carry_out(run, words, variables, cwd or self._container.cwd, data,
-                             seconds=self.limits.wall if timeout is None else timeout, limit=limit,
+                             seconds=seconds_of(timeout, self.limits.wall), limit=limit,
                              output_kills=output_kills, stop=stop)
         finally:
             self._leave()

@@ -18,6 +18,7 @@ from weakref import WeakSet
 from pyruntime.errors import HostError, StepError, UsageError
 from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox.apart import apart
+from pyruntime.sandbox.commands import variables_of
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import files_of, place, runtime
 from pyruntime.sandbox.limits import BY_CGROUPS, Limits, limits_of
@@ -62,6 +63,18 @@ class Settings:
     seccomp: Mapping[str, Any] | None = None
     devices: Sequence[str] = ()
     require_limits: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a value of another type."""
+        if not isinstance(self.limits, Limits):
+            raise UsageError(f'limits {self.limits!r}: give Limits(...), as Limits(memory="256m")')
+        for mount in self.mounts:
+            if not isinstance(mount, HostMount):
+                raise UsageError(f'mounts {mount!r}: give HostMount("/source", "/target")')
+        pair = self.user if isinstance(self.user, tuple) else (self.user, self.user)
+        if len(pair) != 2 or not all(isinstance(number, int) and number >= 0 for number in pair):
+            raise UsageError(f"user {self.user!r}: give a number, or a pair (uid, gid) of numbers")
+        variables_of(self.env)
 
 
 class SandboxContainer:

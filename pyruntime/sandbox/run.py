@@ -32,7 +32,8 @@ _BLOCK = 512   # the unit of ru_inblock and ru_oublock (task_io_get_inblock of t
 
 
 class Run:
-    """One run. `start` it, wait for ``pidfd``, `finish` it; `end` in any case."""
+    """One run. `start` it, wait for ``pidfd``, `finish` it; `end` in any case. ``args``: the program and its arguments.
+    """
 
     def __init__(self, entrance: Entrance, group: Subgroup | None, kill_all: Callable[[], None],
                  closed: Callable[[], bool], held: ExitStack) -> None:
@@ -45,7 +46,7 @@ class Run:
         self._held = held
         self.begun = monotonic()
         self._pid = 0
-        self._args: Sequence[str] = ()
+        self.args: Sequence[str] = ()
         self.pidfd = -1
 
     @property
@@ -61,7 +62,7 @@ class Run:
             self._pid = pid
             known()
 
-        self._args = args
+        self.args = args
         if self._group:
             try:
                 self._group.create()
@@ -103,7 +104,7 @@ class Run:
             reason = (result.CANCELLED if self._closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)
         usage = Usage(cpu, peak, monotonic() - self.begun, read + others[0], written + others[1])
-        return Done(tuple(self._args), code, b"", b"", reason, kills > 0, False, usage)
+        return Done(tuple(self.args), code, b"", b"", reason, kills > 0, False, usage)
 
     def _wait(self, pid: int) -> tuple[int, float, int, int, int]:
         """The wait status of the program, its processor time, peak memory, and bytes read and written. The last four

@@ -197,6 +197,8 @@ class HostSource(RootSource):
 
 def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> RootSource:
     """A text with a slash in front or a PathLike is a directory or a bundle; any other text is an image reference."""
+    if not isinstance(what, (str, os.PathLike)):
+        raise UsageError(f"root {what!r}: name an image, or give the path of a bundle or a root filesystem")
     text = os.fspath(what)
     if not isinstance(what, str) or text.startswith(("/", "./", "../")):
         path = os.path.abspath(text)   # the helper process has another working directory

@@ -15,8 +15,6 @@ import pyruntime
 from bundles.build import busybox_rootfs
 from docs.api import ORDER, reference
 from pyruntime import Engine, ImageStore, Sandbox
-from pyruntime.images.lookup import key
-from pyruntime.images.reference import Reference
 from tests.conftest import TOP
 from tests.images.integration.registries import serve
 from tests.pocker.integration.lab import Lab
@@ -34,7 +32,7 @@ def store(tmp_path: Path) -> Path:
     """A store with an image of busybox."""
     busybox_rootfs(tmp_path / "rootfs")
     subprocess.run(["tar", "-C", str(tmp_path / "rootfs"), "-cf", str(tmp_path / "box.tar"), "."], check=True)
-    ImageStore(tmp_path / "store").import_archive(str(tmp_path / "box.tar"), key(Reference.parse("busybox")))
+    ImageStore(tmp_path / "store").import_archive(str(tmp_path / "box.tar"), "busybox")
     return tmp_path / "store"
 
 
