@@ -2,9 +2,9 @@
 
 Each time is that of a call in this process, from before the call until its result is there and nothing is left.
 bubblewrap has neither cgroups nor a filter, and is the floor. Rounds are interleaved and their order rotates.
-For docker-py, ``DOCKER_PYTHON`` names an interpreter that has it; if dockerd is installed, two daemons are started, each
-for one of two cases: containers without a network, as sandboxes are by default, and containers in Docker's bridge, as
-those of docker-py are by default.
+For docker-py, ``DOCKER_PYTHON`` names an interpreter that has it; if dockerd is installed, two daemons are started, for
+two cases: containers without a network, as sandboxes are by default, and containers in Docker's bridge, as those of
+docker-py are by default.
 """
 
 from __future__ import annotations
