@@ -11,7 +11,7 @@ import shutil
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, ERANGE
+from errno import EACCES, EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, ERANGE, EROFS
 from threading import Lock
 from weakref import WeakSet
 
@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 _ROOT = (0, 0)
-_REFUSED = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
+_UNSUITABLE = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
+# The limits that were refused to this user, and whether there are cgroups nevertheless, by the program's cgroups: each
+# attempt takes as long as half a sandbox.
+_refused: dict[str, tuple[tuple[str, ...], bool]] = {}
 _controls: WeakSet[socket.socket] = WeakSet()   # also of sandboxes that are being made
 _living: WeakSet[SandboxContainer] = WeakSet()
 
@@ -163,6 +166,8 @@ class SandboxContainer:
                 raise HostError("limits cannot be enforced: the host has swap, which its cgroups do not count: boot"
                                 " with swapaccount=1, or leave out require_limits")
             self.unenforced = ("swap",)
+        own = _membership() if helper and not settings.require_limits else ""
+        self.unenforced, self._cgroups = _refused.get(own, (self.unenforced, True))
         while True:
             document = configuration(
                 self.prepared, settings.limits, scratch=scratch, mounts=mounts, user=self.user,
@@ -178,6 +183,8 @@ class SandboxContainer:
                 break
             except (HostError, StepError) as error:
                 self._do_without(error)
+                if own and getattr(error, "errno", 0) in (EACCES, EPERM, EROFS):
+                    _refused[own] = self.unenforced, self._cgroups
         self.grouped = self._cgroups and self.entrance.has_freezer
         if not self.entrance.has_cgroup:
             self.unenforced = BY_CGROUPS
@@ -193,7 +200,7 @@ class SandboxContainer:
         cgroups; raise any other error."""
         # A value that the kernel refuses, or cannot grant now, is not a host without cgroups.
         if not self._cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
-                getattr(error, "errno", 0) in _REFUSED):
+                getattr(error, "errno", 0) in _UNSUITABLE):
             raise error
         if self._settings.require_limits:
             raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave out"
@@ -291,6 +298,12 @@ def _user(asked: int | tuple[int, int], helper: Helper | None) -> tuple[int, int
         raise UsageError(f"user {user[0]}, group {user[1]}: this user's subordinate IDs do not reach so far: choose"
                          " lower ones with user=, or add some to /etc/subuid and /etc/subgid")
     return _ROOT
+
+
+def _membership() -> str:
+    """The cgroups of this program."""
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
 
 
 def _swap() -> tuple[bool, bool]:
