@@ -107,15 +107,17 @@ class Runtime:
             parent=parent, pivot=pivot, new_keyring=new_keyring))
         return self.state(container_id)
 
-    def prepare(self, bundle: str | os.PathLike[str], *, given: Sequence[str] = ()) -> Preparation:
+    def prepare(self, bundle: str | os.PathLike[str], *, given: Sequence[str] = (),
+                controllers: Sequence[str] = ()) -> Preparation:
         """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json has ID_MARK,
-        each has its ID. ``given``: the kinds of namespaces whose descriptors `create_prepared` is given. The front does
-        not know these containers: the commands take an interpreter for them. Raises ConfigError, HostError, UsageError.
-        """
+        each has its ID. ``given``: the kinds of namespaces whose descriptors `create_prepared` is given.
+        ``controllers``: those whose hierarchies of cgroup v1 have a cgroup for each; none: all hierarchies. The front
+        does not know these containers: the commands take an interpreter for them. Raises ConfigError, HostError,
+        UsageError."""
         from pyruntime.runtime.lifecycle.preparation import Preparation  # lazy: as in run
 
-        return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True,
-                                                                       namespaces=dict.fromkeys(given, -1)))
+        request = self._request("", "", 0, detached=True, namespaces=dict.fromkeys(given, -1))
+        return Preparation(self.root, os.fspath(bundle), request, controllers)
 
     def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = (),
                         namespaces: Mapping[str, int] | None = None) -> Entrance:

@@ -32,6 +32,8 @@ INIT = "/.pyruntime-init"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Directories that a program may write to, all on one filesystem of bounded size: name there, place, mode.
 WRITABLE = (("w", "/work", 0o755), ("t", "/tmp", 0o1777), ("s", "/dev/shm", 0o1777))
+# Of cgroup v1. A cgroup takes its time in each hierarchy, most in cpuset.
+_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer", "devices")
 _KEPT = 16
 _kept: dict[bytes, Preparation] = {}
 _lock = Lock()
@@ -137,7 +139,7 @@ def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, given
         found = _kept.pop(key, None)
         if found is None:
             replace(f"{bundle}/config.json", encode(document).encode())
-            found = engine.prepare(bundle, given=given)
+            found = engine.prepare(bundle, given=given, controllers=_CONTROLLERS)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]
         _kept[key] = found   # the last used is the last to be dropped

@@ -36,8 +36,9 @@ class Preparation:
     """A bundle, for many containers. In its config.json, ID_MARK stands for the container's ID; ``request`` holds for
     all of them, except its streams and the numbers of its namespaces' descriptors."""
 
-    def __init__(self, root: str, bundle: str, request: Request) -> None:
-        """Raises ConfigError, HostError, and UsageError for what a single container needs for itself."""
+    def __init__(self, root: str, bundle: str, request: Request, controllers: Sequence[str]) -> None:
+        """``controllers``: as for `Runtime.prepare`. Raises ConfigError, HostError, and UsageError for what a single
+        container needs for itself."""
         self.root = root
         self.config = load_bundle(bundle)
         if "mount" not in request.namespaces:   # in other mounts, only the stub sees it
@@ -47,6 +48,7 @@ class Preparation:
         self._kept = kept_of(self.config, request.new_keyring)
         self._kept_text = encode(self._kept).encode()
         self._host = find_host(request)
+        self._host.cgroup = self._host.cgroup.only(controllers)
         self.rootless = self._host.rootless
         self._cache = os.path.join(root, ".seccomp")
         plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK),

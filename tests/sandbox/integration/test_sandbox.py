@@ -107,6 +107,12 @@ def test_the_preset(box: Sandbox) -> None:
     assert box.run(["mount", "-t", "tmpfs", "x", "/tmp"]).returncode != 0
 
 
+def test_cgroups_that_it_needs(box: Sandbox) -> None:
+    made = {hierarchy.key for hierarchy in discover().all() if Path(hierarchy.mountpoint, box.name).is_dir()}
+    assert made == {""} if discover().layout == "v2" else {"memory", "pids", "freezer"} <= made
+    assert not made & {"cpuset", "blkio", "name=systemd"}
+
+
 def test_pid_1_cannot_be_disturbed(box: Sandbox) -> None:
     sh(box, "kill -9 1; kill -STOP 1; kill -TERM 1")
     assert box.run(["ls", "/proc/1/fd"]).returncode != 0, "it is traceable, and could be kept from its end"
@@ -559,7 +565,7 @@ def test_children_of_the_moment_of_creation(rootfs: Path) -> None:
 
 
 def test_a_source_without_a_meaning_leaves_nothing() -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(UsageError):
         Sandbox(5)   # type: ignore[arg-type]
 
 
