@@ -22,7 +22,9 @@ _REMEDIES = {
 
 def refused(attempt: str, error: OSError) -> HostError:
     """The error "cannot ``attempt``", with the reason and the remedy."""
-    return HostError(f"cannot {attempt}: {words(error)}{_REMEDIES.get(error.errno or 0, '')}")
+    # A file that is temporarily unavailable has a lease (fcntl(2)); a process or a thread has no name.
+    remedy = "" if error.errno == EAGAIN and error.filename else _REMEDIES.get(error.errno or 0, "")
+    return HostError(f"cannot {attempt}: {words(error)}{remedy}")
 
 
 @contextmanager
