@@ -2,8 +2,9 @@
 
 Each time is that of a call in this process, from before the call until its result is there and nothing is left.
 bubblewrap has neither cgroups nor a filter, and is the floor. Rounds are interleaved and their order rotates.
-For docker-py, ``DOCKER_PYTHON`` names an interpreter that has it, and ``DOCKER_HOST`` the daemon; without that, one is
-started, if dockerd is installed.
+For docker-py, ``DOCKER_PYTHON`` names an interpreter that has it; if dockerd is installed, two daemons are started, for
+two cases: containers without a network, as sandboxes are by default, and containers in Docker's bridge, as those of
+docker-py are by default.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pyruntime import Pool, Sandbox, Template
 BWRAP = ("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
          "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
          "--tmpfs", "/tmp", "--tmpfs", "/work")
-DOCKER = "docker-py: containers.run of true, remove"
+DOCKER = "docker-py: containers.run of true, remove, no network"
+BRIDGED = "docker-py: containers.run of true, remove, default bridge"
 PRINT = ("python3", "-c", "print(1)")
 
 
@@ -39,43 +41,41 @@ def _new(root: Path | None, *argv: str) -> None:
 
 
 @contextmanager
-def _daemon(place: Path) -> Iterator[None]:
-    """A Docker daemon of its own, with its files and mounts in ``place``, unless DOCKER_HOST names one or docker-py is
-    not there."""
-    if "DOCKER_HOST" in os.environ or not os.environ.get("DOCKER_PYTHON") or not shutil.which("dockerd"):
-        yield
+def _daemon(place: Path, *, bridge: bool) -> Iterator[str]:
+    """A Docker daemon of its own, with its files and mounts in ``place``, and with ``bridge`` in a network namespace
+    of its own; its address, or "" if docker-py or dockerd is not there."""
+    if not os.environ.get("DOCKER_PYTHON") or not shutil.which("dockerd"):
+        yield ""
         return
-    group = f"/pyruntime-bench-{os.getpid()}"
+    group = f"/pyruntime-bench-{os.getpid()}-{place.name}"
     place.mkdir()
+    isolated = ["unshare", "--mount", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    networks = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"]
     address = f"unix://{place}/socket"
     with open(place / "log", "wb") as log:
         daemon = subprocess.Popen(
-            ["unshare", "--mount", "dockerd", "--host", address, "--data-root", place / "data", "--exec-root",
-             place / "run", "--pidfile", place / "pid", "--cgroup-parent", group, "--bridge=none", "--iptables=false",
-             "--ip6tables=false", "--ip-masq=false"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    os.environ["DOCKER_HOST"] = address
+            [*(isolated if bridge else ["unshare", "--mount"]), "dockerd", "--host", address, "--data-root",
+             place / "data", "--exec-root", place / "run", "--pidfile", place / "pid", "--cgroup-parent", group,
+             *([] if bridge else networks)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 60
         while not (place / "socket").is_socket():
             if daemon.poll() is not None or time.monotonic() > end:
                 raise OSError(f"dockerd does not start: {(place / 'log').read_text()[-500:]}")
             time.sleep(0.1)
-        yield
+        yield address
     finally:
-        del os.environ["DOCKER_HOST"]
         daemon.terminate()
         daemon.wait()
         for path in Path("/sys/fs/cgroup").glob(f"*{group}"):
             path.rmdir()
 
 
-def _docker(rootfs: Path) -> Callable[[str], None] | None:
-    """What docker-py does, in a process of its own that waits; None if it is not there. "" ends the process."""
-    python = os.environ.get("DOCKER_PYTHON")
-    if not python:
-        return None
-    worker = subprocess.Popen([python, Path(__file__).with_name("docker_worker.py"), rootfs], text=True,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def _docker(rootfs: Path, address: str, *, bridge: bool) -> Callable[[str], None]:
+    """What docker-py does, in a process of its own that waits, with the daemon at this address. "" ends the process."""
+    worker = subprocess.Popen(
+        [os.environ["DOCKER_PYTHON"], Path(__file__).with_name("docker_worker.py"), rootfs, "bridge" * bridge],
+        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "DOCKER_HOST": address})
     assert worker.stdin and worker.stdout
     if worker.stdout.readline() != "ready\n":
         raise OSError("docker-py does not work")
@@ -94,7 +94,8 @@ def _docker(rootfs: Path) -> Callable[[str], None] | None:
 def measure(rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each case, in the order of the rounds."""
     with tempfile.TemporaryDirectory(prefix="pyruntime-bench-") as place, Sandbox.host() as living, \
-            Pool(Template(interpreter="python3"), 2) as pool, _daemon(Path(place, "docker")):
+            Pool(Template(interpreter="python3"), 2) as pool, _daemon(Path(place, "docker"), bridge=False) as plain, \
+            _daemon(Path(place, "bridged"), bridge=True) as bridged:
         rootfs = Path(place, "rootfs")
         busybox_rootfs(rootfs)
         cases: dict[str, Callable[[], object]] = {
@@ -108,10 +109,11 @@ def measure(rounds: int) -> dict[str, list[float]]:
         if shutil.which("bwrap"):
             cases["bwrap true"] = lambda: _command(*BWRAP, "true")
             cases["bwrap python3"] = lambda: _command(*BWRAP, *PRINT)
-        docker = _docker(rootfs)
-        if docker:
-            cases[DOCKER] = lambda: docker("run")
-            cases["docker-py: exec_run of true in a living container"] = lambda: docker("exec")
+        workers = [_docker(rootfs, address, bridge=address == bridged) for address in (plain, bridged) if address]
+        if workers:
+            cases[DOCKER] = lambda: workers[0]("run")
+            cases[BRIDGED] = lambda: workers[1]("run")
+            cases["docker-py: exec_run of true in a living container"] = lambda: workers[0]("exec")
         if shutil.which("podman"):
             cases["podman run --rm --rootfs true"] = lambda: _command(
                 "podman", "run", "--rm", "--network=none", "--rootfs", f"{rootfs}:O", "true")
@@ -131,14 +133,15 @@ def measure(rounds: int) -> dict[str, list[float]]:
                     continue
                 if number >= 0:
                     found[name].append((time.perf_counter() - begun) * 1000)
-        if docker:
-            docker("")
+        for worker in workers:
+            worker("")
         return found
 
 
 def table(found: dict[str, list[float]]) -> str:
     """The measurements, each beside those of the same round with bwrap and docker-py: a busy host slows all of them."""
-    beside = {title: found[name] for title, name in (("bwrap", "bwrap true"), ("docker-py", DOCKER)) if name in found}
+    beside = {title: found[name] for title, name in (
+        ("bwrap", "bwrap true"), ("docker-py", DOCKER), ("docker-py, bridge", BRIDGED)) if name in found}
     lines = ["| case | median, ms | least, ms |" + "".join(f" x {title} |" for title in beside),
              "| --- | --- | --- |" + " --- |" * len(beside)]
     for name, samples in found.items():

@@ -102,6 +102,8 @@ class BuildRequest:
 
     def check(self) -> None:
         """Raise UsageError for values that are invalid or exclude each other."""
+        if isinstance(self.tags, str):
+            raise UsageError(f'tags "{self.tags}": give a list of names')
         for name in self.tags:
             Reference.parse(name)
         if self.is_pushed and not self.tags:

@@ -336,15 +336,18 @@ class ImageStore:
                        limits: LayerLimits | None = None) -> Descriptor:
         """Create an image from the tar archive of a root filesystem ("-" is standard input); its manifest's descriptor.
 
-        ``changes`` are members of the image's configuration, ``created`` a time in RFC 3339 format. Raises ImageError,
-        LayerError for an archive that cannot be extracted; the store then has no new name.
+        ``name`` is as for `tag`; "": none. ``changes`` are members of the image's configuration, ``created`` a time in
+        RFC 3339 format. Raises UsageError, ImageError, LayerError for an archive that cannot be extracted; the store
+        then has no new name.
         """
-        from pyruntime.images.lookup import by_manifest  # lazy: each call needs few modules
+        from pyruntime.images.lookup import by_manifest, key  # lazy: each call needs few modules
         from pyruntime.images.make import checked_time, timestamp
         from pyruntime.images.platform import Platform
+        from pyruntime.images.reference import Reference
         from pyruntime.images.repack import import_tree
         from pyruntime.images.store.extract import Talk
 
+        tag = key(Reference.parse(name)) if name else ""
         host = _platform(platform) or Platform.host()
         created = checked_time(created) if created else timestamp()
         try:
@@ -359,8 +362,8 @@ class ImageStore:
                 # The extraction verifies the archive: only then does the image get its name.
                 self.store.extract_layers(by_manifest(self.store, descriptor.digest).layers(),
                                           talk=Talk(warn=self.warn), limits=limits)
-                if name:
-                    self.store.tag(name, descriptor)
+                if tag:
+                    self.store.tag(tag, descriptor)
                 self.store.keep(descriptor)
         except (ImageError, ConfigError):
             self.store.collect()

@@ -37,6 +37,9 @@ class Image:
         self.manifest = manifest
         self.config = config
 
+    def __repr__(self) -> str:
+        return f"<Image {', '.join(self.names) or 'without a name'}: {self.id}>"
+
     @property
     def id(self) -> str:
         """The digest of the configuration."""

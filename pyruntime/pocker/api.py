@@ -170,6 +170,8 @@ class Engine:
         """
         from pyruntime.pocker.containers.exec import ContainerExec, capture  # lazy: as in places
 
+        if isinstance(args, str):
+            raise UsageError(f'args "{args}": give a list of the program and its arguments')
         found, _ = self._open(container)
         return capture(ContainerExec(found, args, env=env, user=user, workdir=workdir, privileged=privileged), input)
 

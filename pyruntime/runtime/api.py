@@ -107,21 +107,27 @@ class Runtime:
             parent=parent, pivot=pivot, new_keyring=new_keyring))
         return self.state(container_id)
 
-    def prepare(self, bundle: str | os.PathLike[str], *, mounts: str = "") -> Preparation:
-        """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json, or
-        ``mounts``, has ID_MARK, each has its ID. ``mounts``: a path of the mount namespace of which theirs are copies,
-        instead of this process's. The front does not know these containers: the commands take an interpreter for them.
-        Raises ConfigError, HostError, UsageError."""
+    def prepare(self, bundle: str | os.PathLike[str], *, given: Sequence[str] = (),
+                controllers: Sequence[str] = ()) -> Preparation:
+        """Compile the plan for containers of a bundle that differ only in their IDs; where its config.json has ID_MARK,
+        each has its ID. ``given``: the kinds of namespaces whose descriptors `create_prepared` is given.
+        ``controllers``: those whose hierarchies of cgroup v1 have a cgroup for each; none: all hierarchies. The front
+        does not know these containers: the commands take an interpreter for them. Raises ConfigError, HostError,
+        UsageError."""
         from pyruntime.runtime.lifecycle.preparation import Preparation  # lazy: as in run
 
-        return Preparation(self.root, os.fspath(bundle), self._request("", "", 0, detached=True, mounts=mounts))
+        request = self._request("", "", 0, detached=True, namespaces=dict.fromkeys(given, -1))
+        return Preparation(self.root, os.fspath(bundle), request, controllers)
 
-    def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = ()) -> Entrance:
-        """Create a container of `prepare`, and start it at once; returns the way into it. Raises what `create` and
-        `start` raise."""
+    def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = (),
+                        namespaces: Mapping[str, int] | None = None) -> Entrance:
+        """Create a container of `prepare`, and start it at once; returns the way into it. ``namespaces``: descriptors,
+        which stay open here: "user", instead of opening the configuration's path, and "mount", of which the container's
+        is a copy. Raises what `create` and `start` raise."""
         from pyruntime.runtime.lifecycle.preparation import Entrance  # lazy: as in run
 
-        record = preparation.create(container_id, self._request("", "", 0, detached=True, streams=streams))
+        record = preparation.create(container_id, self._request(
+            "", "", 0, detached=True, streams=streams, namespaces=namespaces))
         try:
             return Entrance(preparation, record)
         except BaseException:

@@ -24,8 +24,9 @@ from weakref import WeakSet
 
 from pyruntime.errors import StateError
 from pyruntime.sandbox import files
-from pyruntime.sandbox.commands import finished, text_of, variables_of, words_of
+from pyruntime.sandbox.commands import finished, seconds_of, text_of, variables_of, words_of
 from pyruntime.sandbox.container import NOBODY, SandboxContainer, Settings
+from pyruntime.sandbox.host_errors import told
 from pyruntime.sandbox.interpreter import Interpreter
 from pyruntime.sandbox.leftovers import PrunedSandboxes, new_name, prune
 from pyruntime.sandbox.limits import Limits, size
@@ -83,6 +84,7 @@ class Sandbox:
     ``unenforced``  the limits that this host cannot enforce; empty with all controllers of cgroups
     """
 
+    @told("make a sandbox")
     def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
                  user: int | tuple[int, int] = NOBODY, writable: bool = False, network: str | None = None,
@@ -142,10 +144,10 @@ class Sandbox:
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
              env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = NOBODY,
              network: str | None = None, seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
-             require_limits: bool = False) -> Sandbox:
+             interpreter: str = "", require_limits: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
-                   seccomp=seccomp, devices=devices, require_limits=require_limits)
+                   seccomp=seccomp, devices=devices, interpreter=interpreter, require_limits=require_limits)
 
     # ---- use ------------------------------------------------------------------------------------
 
@@ -177,6 +179,7 @@ class Sandbox:
         return finished(self.python_until(-1, code, program=program, input=input, timeout=timeout,
                                           max_output=max_output, output_kills=output_kills), text=text, check=check)
 
+    @told("run code in a sandbox")
     def python_until(self, stop: int, code: str, *, program: str, input: bytes | str | None, timeout: float | None,
                      max_output: int | str, output_kills: bool) -> Done:
         """As `python`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
@@ -191,11 +194,12 @@ class Sandbox:
         interpreter = waiting or self._interpreter(program or str(self._options["interpreter"] or "python3"))
         try:
             return interpreter.execute(code.encode(), data, limit=limit, output_kills=output_kills, stop=stop,
-                                       seconds=self.limits.wall if timeout is None else timeout)
+                                       seconds=seconds_of(timeout, self.limits.wall))
         finally:
             interpreter.close()
             self._leave()
 
+    @told("start a program in a sandbox")
     def popen(self, argv: Sequence[str], *, stdin: Stream = DEVNULL, stdout: Stream = PIPE, stderr: Stream = PIPE,
               timeout: float | None = None, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
               terminal: bool = False, size: tuple[int, int] = (24, 80)) -> Process:
@@ -215,10 +219,11 @@ class Sandbox:
             if streams:
                 streams.close()
             raise
-        process = Process(run, words, seconds=self.limits.wall if timeout is None else timeout, left=self._leave)
+        process = Process(run, words, seconds=seconds_of(timeout, self.limits.wall), left=self._leave)
         process.start(variables, cwd or self._container.cwd, streams, text=text, window=size)
         return process
 
+    @told("start a program in a sandbox")
     def stream(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
                check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = ""
                ) -> OutputStream:
@@ -228,6 +233,7 @@ class Sandbox:
         process = self.popen(argv, stdin=DEVNULL if data is None else PIPE, timeout=timeout, env=env, cwd=cwd)
         return OutputStream(process, data or b"", text=text, check=check)
 
+    @told("run a program in a sandbox")
     def run_until(self, stop: int, argv: Sequence[str], *, input: bytes | str | None, timeout: float | None,
                   env: Mapping[str, str] | None, cwd: str, max_output: int | str, output_kills: bool) -> Done:
         """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
@@ -236,7 +242,7 @@ class Sandbox:
         run = self._new_run(wait=True)
         try:
             return carry_out(run, words, variables, cwd or self._container.cwd, data,
-                             seconds=self.limits.wall if timeout is None else timeout, limit=limit,
+                             seconds=seconds_of(timeout, self.limits.wall), limit=limit,
                              output_kills=output_kills, stop=stop)
         finally:
             self._leave()
@@ -270,6 +276,7 @@ class Sandbox:
         with self._writing:
             self._on_files(partial(files.write, mode=mode, uid=uid, gid=gid), path, text_of(data))
 
+    @told("use files of a sandbox")
     def _on_files(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of `files` where the sandbox's users are known."""
         self._enter()
@@ -281,6 +288,7 @@ class Sandbox:
 
     # ---- the present files ----------------------------------------------------------------------
 
+    @told("compare the files of a sandbox")
     def diff(self) -> list[tuple[str, str]]:
         """What has changed: "A" (added), "C" (changed) or "D" (deleted) and the path, sorted; what is in /work counts,
         /tmp and /dev/shm do not. Raises StateError for a sandbox of the host's own system."""
@@ -290,6 +298,7 @@ class Sandbox:
             snapshot.require_layers(container.prepared)
             return list(call(snapshot.list_changes, container.prepared, base=container.namespace))
 
+    @told("make an image of a sandbox")
     def commit(self, name: str = "", *, store: ImageStore | None = None,
                config: Mapping[str, Any] | None = None) -> str:
         """Create an image of the present files, without /tmp and /dev/shm; its ID. The sandbox's image is below it.
@@ -310,6 +319,7 @@ class Sandbox:
             place = store.store.root if store else prepared.image.root if prepared.image else ImageStore().store.root
             return str(call(snapshot.commit, prepared, place, name, dict(config or {}), base=container.namespace))
 
+    @told("copy a sandbox")
     def fork(self, **options: Any) -> Sandbox:
         """Another sandbox, with a copy of the present files; processes are not copied. ``options`` are those of
         Sandbox, instead of this sandbox's. Raises what Sandbox raises, and HostError if the files do not fit."""
@@ -330,6 +340,7 @@ class Sandbox:
 
     # ---- the end --------------------------------------------------------------------------------
 
+    @told("remove a sandbox")
     def close(self) -> None:
         """End the sandbox with everything in it; runs of other threads return with the reason "cancelled". Nothing is
         left. May be called more than once. Raises StateError if a process does not die."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import marshal
 import os
-import resource
 import stat
 from collections.abc import Mapping
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from threading import Lock
 
 from pyruntime.errors import UsageError
@@ -32,6 +32,8 @@ INIT = "/.pyruntime-init"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Directories that a program may write to, all on one filesystem of bounded size: name there, place, mode.
 WRITABLE = (("w", "/work", 0o755), ("t", "/tmp", 0o1777), ("s", "/dev/shm", 0o1777))
+# Of cgroup v1. A cgroup takes its time in each hierarchy, most in cpuset.
+_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer", "devices")
 _KEPT = 16
 _kept: dict[bytes, Preparation] = {}
 _lock = Lock()
@@ -41,13 +43,13 @@ _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sand
 
 
 def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: Sequence[HostMount],
-                  user: tuple[int, int], env: Mapping[str, str], writable: bool, cgroup: str, swap: bool,
+                  user: tuple[int, int], env: Mapping[str, str], writable: bool, limited: bool, cgroup: str, swap: bool,
                   seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), without: Sequence[str] = (),
                   user_namespace: str = "", drop_groups: bool = True) -> dict[str, Any]:
-    """config.json of a sandbox whose init only waits. ``cgroup``: its path; "" if there are no cgroups. ``seccomp``:
-    the filter; None: the default one. ``devices``: paths of the host. ``without``: limits to leave out.
-    ``user_namespace``: the path of the one that it joins; "": none. ``drop_groups``: whether this program's
-    supplementary groups can be given up there. Raises UsageError."""
+    """config.json of a sandbox whose init only waits. ``limited``: whether there are cgroups; ``cgroup``: its path; "":
+    below the program's own, where that is writable. ``seccomp``: the filter; None: the default one. ``devices``: paths
+    of the host. ``without``: limits to leave out. ``user_namespace``: the path of the one that it joins; "": none.
+    ``drop_groups``: whether this program's supplementary groups can be given up there. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -58,7 +60,7 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
         "env": last_of_each([PATH, "HOME=/work", "LANG=C.UTF-8", *prepared.env, *own]),
         "capabilities": {}, "noNewPrivileges": True,
         "rlimits": [{"type": name, "hard": number, "soft": number}
-                    for name, number in (("RLIMIT_NOFILE", _permitted(limits.files)), ("RLIMIT_CORE", 0))]})
+                    for name, number in (("RLIMIT_NOFILE", _files(limits.files)), ("RLIMIT_CORE", 0))]})
     document["root"] = {"path": prepared.rootfs, "readonly": not writable}
     for mount in document["mounts"]:
         if mount["destination"] == "/dev":   # for nodes, not for files of root, which `disk` would not count
@@ -75,11 +77,11 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     linux["seccomp"] = profile(()) if seccomp is None else _filter(seccomp)
     linux["devices"] = [_device(path, user) for path in devices]
     linux["resources"]["devices"] = [*linux["resources"]["devices"], *map(_allowed, linux["devices"])]
-    linux["resources"] |= limits.resources(swap=swap, without=without) if cgroup else {}
-    if cgroup:
-        linux["cgroupsPath"] = cgroup
-    else:
+    linux["resources"] |= limits.resources(swap=swap, without=without)
+    if not limited:
         del linux["resources"]
+    elif cgroup:
+        linux["cgroupsPath"] = cgroup
     if user_namespace:
         linux["namespaces"].append({"type": "user", "path": user_namespace})
         if drop_groups:   # an empty list would keep them (compiler/sections/user.py)
@@ -88,6 +90,12 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
             if mount["type"] == "devpts":   # its group may have no number in the user namespace
                 mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
     return document
+
+
+def _files(number: int) -> int:
+    """The limit of open files, which programs have no privilege to raise above this program's own one."""
+    most = getrlimit(RLIMIT_NOFILE)[1]
+    return number if most == RLIM_INFINITY else min(number, most)
 
 
 def _filter(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,12 +110,6 @@ def _plain(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not a value of JSON")
-
-
-def _permitted(files: int) -> int:
-    """The limit, or this program's own if that is lower: only a program with privileges may have more."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return files if most == resource.RLIM_INFINITY else min(files, most)
 
 
 def _device(path: str, user: tuple[int, int]) -> dict[str, Any]:
@@ -129,15 +131,15 @@ def _allowed(device: Mapping[str, Any]) -> dict[str, Any]:
     return {"allow": True, "access": "rw", **{key: device[key] for key in ("type", "major", "minor")}}
 
 
-def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, mounts: str = "") -> Preparation:
+def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, given: Sequence[str] = ()) -> Preparation:
     """The compiled plan of a configuration, in which ID_MARK stands for the sandbox's name; those of the last few are
-    kept. ``bundle``: the directory for config.json. ``mounts``: as in `Runtime.prepare`. Raises what that raises."""
-    key = marshal.dumps((document, engine.cgroup_manager, mounts))
+    kept. ``bundle``: the directory for config.json. ``given``: as in `Runtime.prepare`. Raises what that raises."""
+    key = marshal.dumps((document, engine.cgroup_manager, tuple(given)))
     with _lock:
         found = _kept.pop(key, None)
         if found is None:
             write(f"{bundle}/config.json", encode(document).encode())
-            found = engine.prepare(bundle, mounts=mounts)
+            found = engine.prepare(bundle, given=given, controllers=_CONTROLLERS)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]
         _kept[key] = found   # the last used is the last to be dropped

@@ -11,12 +11,14 @@ import shutil
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, ERANGE
+from errno import EACCES, EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, ERANGE, EROFS
 from threading import Lock
 from weakref import WeakSet
 
 from pyruntime.errors import HostError, StepError, UsageError
 from pyruntime.runtime.api import ID_MARK
+from pyruntime.sandbox.apart import apart
+from pyruntime.sandbox.commands import variables_of
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import files_of, place, runtime
 from pyruntime.sandbox.limits import BY_CGROUPS, Limits, limits_of
@@ -43,7 +45,10 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 _ROOT = (0, 0)
-_REFUSED = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
+_UNSUITABLE = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
+# The limits that were refused to this user, and whether there are cgroups nevertheless, by the program's cgroups: each
+# attempt takes as long as half a sandbox.
+_refused: dict[str, tuple[tuple[str, ...], bool]] = {}
 _controls: WeakSet[socket.socket] = WeakSet()   # also of sandboxes that are being made
 _living: WeakSet[SandboxContainer] = WeakSet()
 
@@ -63,6 +68,18 @@ class Settings:
     devices: Sequence[str] = ()
     require_limits: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for a value of another type."""
+        if not isinstance(self.limits, Limits):
+            raise UsageError(f'limits {self.limits!r}: give Limits(...), as Limits(memory="256m")')
+        for mount in self.mounts:
+            if not isinstance(mount, HostMount):
+                raise UsageError(f'mounts {mount!r}: give HostMount("/source", "/target")')
+        pair = self.user if isinstance(self.user, tuple) else (self.user, self.user)
+        if len(pair) != 2 or not all(isinstance(number, int) and number >= 0 for number in pair):
+            raise UsageError(f"user {self.user!r}: give a number, or a pair (uid, gid) of numbers")
+        variables_of(self.env)
+
 
 class SandboxContainer:
     """The container, from the call of the constructor until `remove`.
@@ -70,7 +87,7 @@ class SandboxContainer:
     ``entrance``    the way in
     ``prepared``    its root filesystem, in the mount namespace of the descriptor ``namespace``
     ``user``, ``cwd``  of its programs
-    ``unenforced``  the limits that this host cannot enforce; ``grouped``: whether there are cgroups
+    ``unenforced``  the limits that this host cannot enforce; ``grouped``: whether runs have cgroups
     ``addresses``   its IP addresses
     """
 
@@ -82,7 +99,7 @@ class SandboxContainer:
         self.name = name
         self.source = source
         self.unenforced: tuple[str, ...] = ()
-        self.grouped = True
+        self.grouped = self._cgroups = True
         self.addresses: tuple[str, ...] = ()
         self.namespace = -1
         self.paused = False
@@ -128,14 +145,18 @@ class SandboxContainer:
             return
         self.prepared, self.namespace = call_and_keep(make_place, *of_place, base=source.namespace)
         own = files_of(self.name)
-        os.makedirs(own, 0o700)
-        held.callback(shutil.rmtree, own)
-        os.symlink(f"/proc/{os.getpid()}/fd/{self.namespace}", f"{own}/mounts")
-        self._create(scratch, own, streams)
+
+        def create() -> None:
+            os.makedirs(own, 0o700)
+            held.callback(shutil.rmtree, own)
+            self._create(scratch, own, streams)
+
+        apart(create)
 
     def _create(self, scratch: str, bundle: str, streams: Sequence[int]) -> None:
         """Create the container, without the limits that cannot be had; ``bundle``: a directory for config.json."""
         settings, helper = self._settings, self._helper
+        namespaces = {"user": helper.held, "mount": self.namespace} if helper else {}
         self.cwd = settings.cwd or self.prepared.cwd or "/work"
         mounts = list(settings.mounts)
         if self._network:
@@ -146,21 +167,28 @@ class SandboxContainer:
                 raise HostError("limits cannot be enforced: the host has swap, which its cgroups do not count: boot"
                                 " with swapaccount=1, or leave out require_limits")
             self.unenforced = ("swap",)
+        own = _membership() if helper and not settings.require_limits else ""
+        self.unenforced, self._cgroups = _refused.get(own, (self.unenforced, True))
         while True:
             document = configuration(
                 self.prepared, settings.limits, scratch=scratch, mounts=mounts, user=self.user,
                 env=settings.env or {}, writable=settings.writable, swap=swap, seccomp=settings.seccomp,
                 devices=settings.devices, without=self.unenforced,
-                cgroup="" if not self.grouped else ID_MARK if helper else f"/{ID_MARK}",
+                limited=self._cgroups, cgroup="" if helper else f"/{ID_MARK}",
                 user_namespace=helper.namespace if helper else "", drop_groups=helper is None or helper.ranges)
-            self._runtime = runtime(cgroups=self.grouped)
+            self._runtime = runtime(cgroups=self._cgroups)
             try:
                 self.entrance = self._runtime.create_prepared(
-                    self.name, preparation(self._runtime, document, bundle,
-                                           mounts=f"{files_of(ID_MARK)}/mounts" if helper else ""), streams=streams)
+                    self.name, preparation(self._runtime, document, bundle, given=list(namespaces)), streams=streams,
+                    namespaces=namespaces)
                 break
             except (HostError, StepError) as error:
                 self._do_without(error)
+                if own and getattr(error, "errno", 0) in (EACCES, EPERM, EROFS):
+                    _refused[own] = self.unenforced, self._cgroups
+        self.grouped = self._cgroups and self.entrance.has_freezer
+        if not self.entrance.has_cgroup:
+            self.unenforced = BY_CGROUPS
         if self._network:
             try:
                 self._network.enter(self.entrance.pid)
@@ -169,19 +197,20 @@ class SandboxContainer:
                 raise
 
     def _do_without(self, error: HostError | StepError) -> None:
-        """Give up the limits of a controller that the host lacks, or all cgroups; raise any other error."""
+        """Give up the limits of a controller that the host lacks, or that is not delegated to this user, or all
+        cgroups; raise any other error."""
         # A value that the kernel refuses, or cannot grant now, is not a host without cgroups.
-        if not self.grouped or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
-                getattr(error, "errno", 0) in _REFUSED):
+        if not self._cgroups or "cgroup" not in f"{getattr(error, 'step', '')} {error.where} {error}" or (
+                getattr(error, "errno", 0) in _UNSUITABLE):
             raise error
         if self._settings.require_limits:
             raise HostError(f"limits cannot be enforced: {error}: delegate a cgroup to this program, or leave out"
                             " require_limits") from None
         limits = limits_of(error.where)
-        if isinstance(error, HostError) and limits and not set(limits) <= set(self.unenforced):
+        if limits and not set(limits) <= set(self.unenforced):
             self.unenforced = tuple(dict.fromkeys((*self.unenforced, *limits)))
         else:
-            self.unenforced, self.grouped = BY_CGROUPS, False
+            self.unenforced, self._cgroups = BY_CGROUPS, False
 
     # ---- use ------------------------------------------------------------------------------------
 
@@ -270,6 +299,12 @@ def _user(asked: int | tuple[int, int], helper: Helper | None) -> tuple[int, int
         raise UsageError(f"user {user[0]}, group {user[1]}: this user's subordinate IDs do not reach so far: choose"
                          " lower ones with user=, or add some to /etc/subuid and /etc/subgid")
     return _ROOT
+
+
+def _membership() -> str:
+    """The cgroups of this program."""
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
 
 
 def _swap() -> tuple[bool, bool]:

@@ -16,7 +16,8 @@ import subprocess
 from array import array
 from threading import RLock
 
-from pyruntime.errors import HostError, PyruntimeError, words
+from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.sandbox.host_errors import refused
 from pyruntime.system.processes import own_program
 from pyruntime.system.sockets import blocking
 
@@ -35,15 +36,17 @@ class Helper:
     """The helper process, which is root of a user namespace.
 
     ``namespace``  a path of the user namespace, which outlives the process
+    ``held``       a descriptor of it, of which a helper that takes the place of this one becomes the owner
     ``ranges``     whether it has the user's subordinate IDs (subuid(5)), not only the user, who is root there
     """
 
-    _held: int
+    held: int
+    _owns: bool
 
     def __init__(self, before: Helper | None = None) -> None:
         """``before``: a helper that has ended, or that of the parent (fork): this one enters its user namespace, where
         its sandboxes and templates are. Raises HostError if this user cannot make user namespaces."""
-        entered = () if before is None else (before._held,)
+        entered = () if before is None else (before.held,)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         blocking(self._control, theirs)
         with theirs:
@@ -55,20 +58,21 @@ class Helper:
                 self._control.close()
                 raise HostError("cannot start the helper of sandboxes without root:"
                                 f" {error.filename or 'fork'}: {error.strerror}") from None
-        self._held = -1
+        self.held, self._owns = -1, False
         try:
             told = self._control.recv(1 << 16)
             if not told:
                 raise HostError(f"the helper of sandboxes without root ended with status {self._process.wait()}")
             self._maps: tuple[list[tuple[int, int, int]], ...] = _result(told)
             if before is None:
-                self._held = os.open(f"/proc/{self._process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+                self.held = os.open(f"/proc/{self._process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+                self._owns = True
             else:
-                self._held, before._held = before._held, -1
+                self.held, self._owns, before._owns = before.held, True, False
         except BaseException:
             self.close()
             raise
-        self.namespace = f"/proc/{os.getpid()}/fd/{self._held}"
+        self.namespace = f"/proc/{os.getpid()}/fd/{self.held}"
         self.ranges = all(len(lines) > 1 for lines in self._maps)
 
     def maps(self, uid: int, gid: int) -> bool:
@@ -110,9 +114,9 @@ class Helper:
             self._control.shutdown(socket.SHUT_RDWR)   # a child that did not come from Python may have a copy
         self._control.close()
         self._process.wait()
-        held, self._held = self._held, -1
-        if held >= 0:
-            os.close(held)
+        if self._owns:
+            self._owns = False
+            os.close(self.held)
 
     def forget(self) -> None:
         """In a child of this process (fork): the helper is not its own."""
@@ -158,9 +162,10 @@ def received(sock: socket.socket) -> bytes:
 
 def failure(error: BaseException) -> bytes:
     """An error of the helper, for `_result`: it has the same class here, if that is one of ours."""
+    if isinstance(error, OSError) and not isinstance(error, PyruntimeError):
+        error = refused("make or use the sandbox's files", error)
     if not isinstance(error, PyruntimeError):
-        text = words(error)
-        error = PyruntimeError(text if isinstance(error, OSError) else f"{type(error).__name__}: {text}")
+        error = PyruntimeError(f"{type(error).__name__}: {error}")
     return pickle.dumps((False, (type(error), error.args, error.__dict__)))
 
 

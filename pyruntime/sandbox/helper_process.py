@@ -26,6 +26,8 @@ def main(entered: int = -1) -> None:
     control = socket.socket(fileno=os.dup(0))
     os.dup2(1, 0)   # /dev/null: what is opened later gets no number of a standard stream
     os.chdir("/")   # not to keep the program's directory busy
+    os.umask(0o022)   # whatever that of the program
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)   # the program may ignore it
     try:
         settle()
         if entered >= 0:

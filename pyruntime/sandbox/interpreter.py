@@ -42,6 +42,7 @@ class Interpreter:
     def __init__(self, run: Run, program: str, cwd: str) -> None:
         """Raises StepError, OSError; then the run has ended."""
         self._run = run
+        self._program = program
         with ExitStack() as undo:
             undo.callback(run.end)
             self._streams = ProgramStreams(PIPE, PIPE, PIPE)
@@ -59,6 +60,7 @@ class Interpreter:
                 stop: int) -> Done:
         """Let it execute code, and wait, as run.carry_out. Once."""
         self._run.begun = monotonic()
+        self._run.args = [self._program, "-c", code.decode()]   # in the result, instead of the loop that waits
         return complete(self._run, self._streams, b"%d\n%s%s" % (len(code), code, data), seconds=seconds, limit=limit,
                         output_kills=output_kills, stop=stop)
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
-from pyruntime.errors import NoSuchContainer, PyruntimeError, words
+from pyruntime.errors import HostError, NoSuchContainer, PyruntimeError, words
 from pyruntime.runtime.api import Runtime
 from pyruntime.system import processes
 from pyruntime.system.directories import private
@@ -27,14 +27,19 @@ _settled: list[str] = []
 
 
 def place() -> str:
-    """The directory of the sandboxes of this user. Raises PyruntimeError if another user may write there."""
+    """The directory of the sandboxes of this user. Raises PyruntimeError if another user may write there, HostError if
+    this user may not."""
     if _settled:
         return _settled[0]
     if os.geteuid() == 0:
         return PLACE
     runtime_directory = os.environ.get("XDG_RUNTIME_DIR")
-    return f"{runtime_directory}/pyruntime-sandbox" if runtime_directory else private(
-        f"/tmp/pyruntime-sandbox-{os.geteuid()}", "remove it, or set XDG_RUNTIME_DIR")
+    if not runtime_directory:
+        return private(f"/tmp/pyruntime-sandbox-{os.geteuid()}", "remove it, or set XDG_RUNTIME_DIR")
+    if not os.access(runtime_directory, os.W_OK | os.X_OK):
+        raise HostError(f'XDG_RUNTIME_DIR "{runtime_directory}" is not a directory that user {os.geteuid()} may write'
+                        " to: name another one, or unset it")
+    return f"{runtime_directory}/pyruntime-sandbox"
 
 
 def settle() -> None:

@@ -45,7 +45,7 @@ class Limits:
     ``cpus``    processors, as 0.5; None: no limit
     ``pids``    processes and threads at once
     ``disk``    bytes of all files that the sandbox writes (they are in memory: a tmpfs); at least 256k
-    ``files``   open files of each process (RLIMIT_NOFILE); at most as many as this program may have
+    ``files``   open files of each process (RLIMIT_NOFILE); at most as many as this program may allow itself
     ``wall``    seconds of a run that has no timeout of its own; None: no limit
 
     Sizes are numbers, or texts as "256m". ``memory``, ``swap``, ``cpus`` and ``pids`` need cgroups.

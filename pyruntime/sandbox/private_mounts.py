@@ -6,11 +6,12 @@ For root they are made by a thread with a mount namespace of its own; without ro
 from __future__ import annotations
 
 import os
-from threading import Thread
 
 from pyruntime.errors import HostError
+from pyruntime.sandbox.apart import apart
+from pyruntime.sandbox.host_errors import refused
 from pyruntime.system import kernel
-from pyruntime.system.uapi import CLONE_FS, CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE
+from pyruntime.system.uapi import CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MS_PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,34 +58,20 @@ def bounded_files(path: str, size: int) -> None:
             ("size", str(size)), ("nr_inodes", str(max(size >> 12, 1024))), ("mode", "0700")],
             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
     except OSError as error:
-        raise HostError(f'cannot make the sandbox\'s files: "{path}": {error.strerror}') from None
+        raise refused(f'make the sandbox\'s files in "{path}"', error) from None
 
 
 def in_private_mounts(work: Callable[[], None], base: int = -1) -> None:
-    """Call ``work`` in a thread that has a mount namespace of its own, which ends with the thread and its programs.
-    It begins as a copy of the process's, or of that of the descriptor ``base``. Raises what ``work`` raises, and
-    HostError."""
-    failures: list[BaseException] = []
-
+    """As `apart`, and the thread has a mount namespace of its own, which ends with the thread and its programs. It
+    begins as a copy of the process's, or of that of the descriptor ``base``. Raises HostError, too."""
     def run() -> None:
         try:
-            try:
-                if base >= 0:
-                    kernel.unshare(CLONE_FS)   # setns(2) requires it
-                    kernel.setns(base, CLONE_NEWNS)
-                kernel.unshare(CLONE_NEWNS)   # implies CLONE_FS: the other threads keep their working directory
-                kernel.set_propagation(MS_PRIVATE)
-            except OSError as error:
-                raise HostError(f"cannot make mounts for a sandbox: {error.strerror}: it needs CAP_SYS_ADMIN") from None
-            work()
-        except BaseException as error:
-            failures.append(error)
+            if base >= 0:
+                kernel.setns(base, CLONE_NEWNS)
+            kernel.unshare(CLONE_NEWNS)
+            kernel.set_propagation(MS_PRIVATE)
+        except OSError as error:
+            raise HostError(f"cannot make mounts for a sandbox: {error.strerror}: it needs CAP_SYS_ADMIN") from None
+        work()
 
-    thread = Thread(target=run, name="pyruntime-sandbox")
-    thread.start()
-    thread.join()
-    try:
-        if failures:
-            raise failures[0]
-    finally:
-        failures.clear()   # it is in the frames of the failure: all that they hold would wait for the garbage collector
+    apart(run)

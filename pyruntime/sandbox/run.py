@@ -14,9 +14,10 @@ from time import monotonic, sleep
 
 from pyruntime.errors import PyruntimeError, StateError
 from pyruntime.sandbox import result
+from pyruntime.sandbox.apart import apart, favoured
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, KeptOutput, ProgramStreams, Pump
 from pyruntime.sandbox.result import Done, Usage
-from pyruntime.system.processes import SIGKILL
+from pyruntime.system.processes import SIGKILL, reaped_status, signal_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ _BLOCK = 512   # the unit of ru_inblock and ru_oublock (task_io_get_inblock of t
 
 
 class Run:
-    """One run. `start` it, wait for ``pidfd``, `finish` it; `end` in any case."""
+    """One run. `start` it, wait for ``pidfd``, `finish` it; `end` in any case. ``args``: the program and its arguments.
+    """
 
     def __init__(self, entrance: Entrance, group: Subgroup | None, kill_all: Callable[[], None],
                  closed: Callable[[], bool], held: ExitStack) -> None:
@@ -44,7 +46,7 @@ class Run:
         self._held = held
         self.begun = monotonic()
         self._pid = 0
-        self._args: Sequence[str] = ()
+        self.args: Sequence[str] = ()
         self.pidfd = -1
 
     @property
@@ -60,18 +62,26 @@ class Run:
             self._pid = pid
             known()
 
-        self._args = args
+        self.args = args
         if self._group:
             try:
                 self._group.create()
             except OSError as error:
                 raise _failed(error) from None
-        self._entrance.exec(args, env=env, cwd=cwd, group=self._group, streams=streams, console=console, on_pid=on_pid)
+
+        def enter() -> None:
+            self._entrance.exec(args, env=env, cwd=cwd, group=self._group, streams=streams, console=console,
+                                on_pid=on_pid)
+
+        if favoured():
+            apart(enter)
+        else:
+            enter()
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program; no effect if `finish` has begun. Nobody else has its process ID until then."""
+        """Send a signal to the program; no effect if `finish` has begun."""
         if self._pid:
-            os.kill(self._pid, number)
+            signal_pidfd(self.pidfd, number)
 
     def finish(self, reason: str) -> Done:
         """Kill what is left of the run, and return the result, without output. ``reason``: why it ends, or "" if the
@@ -81,12 +91,8 @@ class Run:
             others = self._group.disk_bytes(self._pid) if self._group else (0, 0)
             self._kill()
             pid, self._pid = self._pid, 0
-            try:
-                _, status, used = os.wait4(pid, 0)
-            except ChildProcessError:
-                raise StateError(f"the status of process {pid} is lost: another part of this program waits for all"
-                                 " children") from None
-            cpu, peak, kills = used.ru_utime + used.ru_stime, used.ru_maxrss << 10, 0
+            status, cpu, peak, read, written = self._wait(pid)
+            kills = 0
             if self._group:
                 cpu, peak, kills = self._group.cpu_seconds(), self._group.peak_memory(), self._group.oom_kills()
         except OSError as error:
@@ -97,10 +103,23 @@ class Run:
         if not reason:
             reason = (result.CANCELLED if self._closed() and code == -SIGKILL else result.OOM if kills and code
                       else result.SIGNAL if code < 0 else result.EXITED)
-        read, written = (own * _BLOCK + rest for own, rest in zip((used.ru_inblock, used.ru_oublock), others,
-                                                                  strict=True))
-        usage = Usage(cpu, peak, monotonic() - self.begun, read, written)
-        return Done(tuple(self._args), code, b"", b"", reason, kills > 0, False, usage)
+        usage = Usage(cpu, peak, monotonic() - self.begun, read + others[0], written + others[1])
+        return Done(tuple(self.args), code, b"", b"", reason, kills > 0, False, usage)
+
+    def _wait(self, pid: int) -> tuple[int, float, int, int, int]:
+        """The wait status of the program, its processor time, peak memory, and bytes read and written. The last four
+        are 0 if the program has been reaped already. Raises StateError if its status is lost, too."""
+        try:
+            _, status, used = os.wait4(pid, 0)
+        except ChildProcessError:
+            lost = reaped_status(self.pidfd)
+            if lost is None:
+                raise StateError(f"the exit status of process {pid} is lost: this program ignores SIGCHLD"
+                                 " (signal.signal(signal.SIGCHLD, signal.SIG_DFL) ends that), or another part of it"
+                                 " waits for all children; from Linux 6.15 on neither matters") from None
+            return lost, 0.0, 0, 0, 0
+        return (status, used.ru_utime + used.ru_stime, used.ru_maxrss << 10, used.ru_inblock * _BLOCK,
+                used.ru_oublock * _BLOCK)
 
     def _kill(self) -> None:
         """Kill all processes of the run; with a cgroup, wait until all but the program itself have been reaped."""

@@ -9,11 +9,12 @@ import os
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 
-from pyruntime.errors import HostError, NoSuchImage, UsageError
+from pyruntime.errors import NoSuchImage, UsageError
 from pyruntime.images.api import ImageStore
 from pyruntime.images.snapshots.overlay import mount_layers
 from pyruntime.images.store.layers import candidates
 from pyruntime.images.store.store import Store
+from pyruntime.sandbox.host_errors import refused
 from pyruntime.sandbox.leftovers import empty
 from pyruntime.system.files import replace
 from pyruntime.system.json import decode
@@ -196,6 +197,8 @@ class HostSource(RootSource):
 
 def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> RootSource:
     """A text with a slash in front or a PathLike is a directory or a bundle; any other text is an image reference."""
+    if not isinstance(what, (str, os.PathLike)):
+        raise UsageError(f"root {what!r}: name an image, or give the path of a bundle or a root filesystem")
     text = os.fspath(what)
     if not isinstance(what, str) or text.startswith(("/", "./", "../")):
         path = os.path.abspath(text)   # the helper process has another working directory
@@ -285,4 +288,4 @@ def writable_directory(path: str, mode: int, user: tuple[int, int]) -> None:
         os.chmod(path, mode)   # whatever our umask
         os.chown(path, *user)
     except OSError as error:
-        raise HostError(f'cannot make the sandbox\'s files: "{path}": {error.strerror}') from None
+        raise refused("make the sandbox's files", error) from None

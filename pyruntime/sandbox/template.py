@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from pyruntime.errors import StateError
 from pyruntime.sandbox.api import Sandbox
+from pyruntime.sandbox.host_errors import told
 from pyruntime.sandbox.leftovers import place
 from pyruntime.sandbox.limits import Limits
 from pyruntime.sandbox.private_mounts import bounded_files, call_and_keep
@@ -56,6 +57,7 @@ class Template:
     are not visible in the sandboxes.
     """
 
+    @told("make a template of sandboxes")
     def __init__(self, root: str | os.PathLike[str] | RootSource | None = None, *, setup: Sequence[Sequence[str]] = (),
                  files: Mapping[str, bytes | str] | None = None, setup_user: int | tuple[int, int] = 0,
                  setup_timeout: float | None = 600.0, store: ImageStore | None = None,

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from errno import ENOSPC
 from stat import S_IMODE, S_ISDIR
 
-from pyruntime.errors import HostError
+from pyruntime.errors import HostError, words
 from pyruntime.images.layers.copying import Copier
+from pyruntime.sandbox.host_errors import refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ def copy_tree(source: str, target: str) -> None:
         with opened(source) as old, opened(target) as new:
             _copy(old, new, Copier(lambda path, name, words: None))
     except OSError as error:
-        remedy = ": give a larger limit of disk" if error.errno == ENOSPC else ""
-        raise HostError(f"cannot copy the sandbox's files: {error.strerror}{remedy}") from None
+        if error.errno == ENOSPC:
+            raise HostError(f"cannot copy the sandbox's files: {words(error)}: give a larger limit of disk") from None
+        raise refused("copy the sandbox's files", error) from None
 
 
 def _copy(source: int, target: int, copier: Copier) -> None:

@@ -7,6 +7,7 @@ import sys
 
 # For other modules, too: ``signal`` would cost 5 ms of import.
 from _signal import SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ, pidfd_send_signal  # type: ignore[import-not-found]
+from struct import Struct
 
 from pyruntime.errors import HostError
 from pyruntime.system.installed import PACKAGE
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "dying", "ended", "interpreter", "kill",
-           "own_program", "send_signal", "start_time", "wait"]
+           "own_program", "reaped_status", "send_signal", "signal_pidfd", "start_time", "wait"]
 
 
 _INTERPRETER: list[str] = []
+_PIDFD_INFO = Struct("Q52xi")   # struct pidfd_info: mask, ..., exit_code
+_PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO.size << 16 | 0xFF << 8 | 11   # _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)
 
 
 def remember_interpreter() -> None:
@@ -105,6 +109,14 @@ def send_signal(pid: int, started: int, number: int) -> None:
         os.close(pidfd)
 
 
+def signal_pidfd(pidfd: int, number: int) -> None:
+    """Send a signal to the process of a pidfd; no effect if it has ended. Raises OSError if the signal is refused."""
+    try:
+        pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return
+
+
 def kill(pid: int, started: int, *, seconds: float, thaw: Callable[[], None] | None = None) -> bool:
     """Kill a process and wait until it has ended; False if it still exists after ``seconds``.
 
@@ -135,6 +147,21 @@ def wait(pid: int, started: int, *, seconds: float) -> bool:
         return ended(pidfd, seconds)
     finally:
         os.close(pidfd)
+
+
+def reaped_status(pidfd: int) -> int | None:
+    """The wait status (wait(2)) of a process that has been reaped, by the kernel because its parent ignores SIGCHLD, or
+    by another wait of the parent; None if the kernel does not tell (before Linux 6.15), or if it has not been reaped.
+    The pidfd must have been opened before the process was reaped. ioctl PIDFD_GET_INFO, linux/pidfd.h."""
+    from fcntl import ioctl  # lazy: a shared library, and few statuses are lost
+
+    info = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_EXIT, 0))
+    try:
+        ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    mask, status = _PIDFD_INFO.unpack(info)
+    return status if mask & _PIDFD_INFO_EXIT else None
 
 
 def ended(pidfd: int, seconds: float) -> bool:

@@ -27,15 +27,20 @@ class Value:
     """The base of all values; equal when the class and all fields are equal."""
 
     _names: ClassVar[tuple[str, ...]] = ()
+    _lists: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
-        cls._names = (*cls._names, *cls.__dict__.get("__annotations__", {}))   # noqa: RUF063  inspect costs 10 ms
+        annotations = cls.__dict__.get("__annotations__", {})   # noqa: RUF063  inspect costs 10 ms
+        cls._names = (*cls._names, *annotations)
+        cls._lists = cls._lists | {name for name, kind in annotations.items() if str(kind).startswith("Sequence[")}
 
     def __init__(self, **values: Any) -> None:
         cls = type(self)
         for name, value in values.items():
             if name not in cls._names:
                 raise TypeError(f'{cls.__name__} has no field "{name}"')
+            if isinstance(value, str) and name in cls._lists:   # a text is a sequence of letters
+                raise TypeError(f'{cls.__name__}: {name} "{value}": give a list of texts')
             self.__dict__[name] = tuple(value) if isinstance(value, list) else value
         for name in cls._names:
             if name not in values and not hasattr(cls, name):

@@ -65,6 +65,13 @@ class CgroupHost:
         """Every hierarchy, v2 last."""
         return (*self.hierarchies, self.unified) if self.unified else self.hierarchies
 
+    def only(self, controllers: Sequence[str]) -> CgroupHost:
+        """The same host, as if it had only the hierarchies with one of these controllers; that of v2, if it is the only
+        one, has all."""
+        kept = [hierarchy for hierarchy in self.hierarchies if set(hierarchy.controllers) & set(controllers)]
+        beside = self.unified is not None and not set(self.unified.controllers) & set(controllers)
+        return CgroupHost(kept, None if beside else self.unified) if kept else self
+
     def find(self, v1_name: str, v2_name: str = "") -> Hierarchy | None:
         """The hierarchy of a controller: v1 first, since a controller is in only one hierarchy at a time.
 

@@ -9,6 +9,7 @@ from pyruntime.system import uapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pyruntime.runtime.cgroups.host import CgroupHost
@@ -68,16 +69,17 @@ CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
 class PlanOptions:
     """Options of the command line. ``scratch``: a directory of the host that belongs to the container;
-    ``cgroup_manager``: one of CGROUP_MANAGERS; ``mounts``: the mount namespace of which the container's is a copy; "":
-    the runtime's; ``waits``: whether init waits for `start`."""
+    ``cgroup_manager``: one of CGROUP_MANAGERS; ``given``: kinds of namespaces whose descriptors the stub is started
+    with: "user", which the configuration joins by a path, and "mount", of which the container's is a copy; ``waits``:
+    whether init waits for `start`."""
 
-    __slots__ = ("cgroup_manager", "console", "filter_cache", "mounts", "new_keyring", "pivot", "preserve_fds",
+    __slots__ = ("cgroup_manager", "console", "filter_cache", "given", "new_keyring", "pivot", "preserve_fds",
                  "scratch", "waits")
 
     def __init__(self, *, pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0, console: bool = False,
-                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs", mounts: str = "",
-                 waits: bool = True) -> None:
-        self.mounts = mounts
+                 filter_cache: str = "", scratch: str = "", cgroup_manager: str = "cgroupfs",
+                 given: Sequence[str] = (), waits: bool = True) -> None:
+        self.given = given
         self.waits = waits
         self.cgroup_manager = cgroup_manager
         self.scratch = scratch
@@ -161,6 +163,7 @@ class Setup:
             self.slots.append("console")
         if self._notifies():
             self.slots.append("seccomp")
+        self.slots += options.given
         if revived is not None:   # no `start`, and the terminal and the filter are from the image
             self.slots = []
         self._next_slot = len(self.slots)

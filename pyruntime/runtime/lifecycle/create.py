@@ -25,7 +25,7 @@ from pyruntime.system.times import timestamp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from pyruntime.runtime.lifecycle.life import Life
@@ -41,7 +41,8 @@ class Request:
     ``cgroup_manager``  "cgroupfs", "systemd", or "disabled" (no cgroup)
     ``config_file``     the configuration, instead of the bundle's config.json
     ``notify``          the service manager's socket (sd_notify(3)) that the program may notify; "" for none
-    ``mounts``          a path of the mount namespace of which the container's is a copy; "": that of ``parent``
+    ``namespaces``      descriptors of namespaces, which stay open here: "user", instead of opening the configuration's
+                        path, and "mount", of which the container's is a copy
     ``streams``         the descriptors 0, 1 and 2 of init, instead of those of its parent
     ``parent``          the process that starts init and waits for it
     ``command``         this process does nothing else: `delete --force` may kill it to end the creation
@@ -53,7 +54,8 @@ class Request:
                  pidfd_socket: str = "", pivot: bool = True, new_keyring: bool = True, preserve_fds: int = 0,
                  rootless: bool | None = None, detached: bool = True, cgroup_manager: str = "cgroupfs",
                  config_file: str = "", notify: str = "", listen: int = 0, variables: Sequence[str] = (),
-                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS, command: bool = False, mounts: str = "",
+                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS, command: bool = False,
+                 namespaces: Mapping[str, int] | None = None,
                  warn: Callable[[str], None] = lambda text: None,
                  debug: Callable[[str], None] = lambda text: None) -> None:
         self.console_socket = os.path.abspath(console_socket) if console_socket else ""
@@ -73,7 +75,7 @@ class Request:
         self.streams = streams
         self.parent = parent
         self.command = command
-        self.mounts = mounts
+        self.namespaces = namespaces or {}
         self.warn = warn
         self.debug = debug
 
@@ -213,7 +215,7 @@ def make_plan(config: Config, container_id: str, request: Request, host: Host | 
     the container's directory; ``waits``: whether init waits for `start`."""
     options = PlanOptions(pivot=request.pivot, new_keyring=request.new_keyring, preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)), filter_cache=cache, scratch=scratch,
-                      cgroup_manager=request.cgroup_manager, mounts=request.mounts, waits=waits)
+                      cgroup_manager=request.cgroup_manager, given=tuple(request.namespaces), waits=waits)
     return compile_plan(config, host or find_host(request), options, container_id)
 
 
@@ -397,6 +399,9 @@ def _descriptors(container: StateDirectory, config: Config, plan: Plan, request:
         for name in plan.slots:
             if name == "start":
                 sock = sockets.listen(os.path.join(container.directory, "start.sock"))
+            elif name in request.namespaces:
+                fds[name] = os.dup(request.namespaces[name])
+                continue
             elif name == "console":
                 sock = request.console or sockets.connect(request.console_socket, "--console-socket")
             else:

@@ -323,8 +323,11 @@ class Launch:
         pid = self.init or self.stub
         if not pid:
             return "it was never started"
-        status = self.parent.wait(pid)
         self.init = self.stub = 0
+        try:
+            status = self.parent.wait(pid)
+        except ChildProcessError:   # see Parent.let_end
+            return "exit status unknown"
         code = os.waitstatus_to_exitcode(status)
         return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
 

@@ -34,19 +34,22 @@ _GROUP_MARK = "+pyruntime.group+"   # stands for the name of a sub-cgroup
 
 class Preparation:
     """A bundle, for many containers. In its config.json, ID_MARK stands for the container's ID; ``request`` holds for
-    all of them, except its streams."""
+    all of them, except its streams and the numbers of its namespaces' descriptors."""
 
-    def __init__(self, root: str, bundle: str, request: Request) -> None:
-        """Raises ConfigError, HostError, and UsageError for what a single container needs for itself."""
+    def __init__(self, root: str, bundle: str, request: Request, controllers: Sequence[str]) -> None:
+        """``controllers``: as for `Runtime.prepare`. Raises ConfigError, HostError, and UsageError for what a single
+        container needs for itself."""
         self.root = root
         self.config = load_bundle(bundle)
-        if not request.mounts:   # in other mounts, only the stub sees it
+        if "mount" not in request.namespaces:   # in other mounts, only the stub sees it
             check_bundle(self.config)
         if self.config.get("process.terminal", False) or request.notify or request.preserve_fds:
             raise UsageError("containers with a terminal, a service manager or preserved descriptors are not prepared")
         self._kept = kept_of(self.config, request.new_keyring)
         self._kept_text = encode(self._kept).encode()
         self._host = find_host(request)
+        self._host.cgroup = self._host.cgroup.only(controllers)
+        self.rootless = self._host.rootless
         self._cache = os.path.join(root, ".seccomp")
         plan = make_plan(self.config, ID_MARK, request, self._host, self._cache, os.path.join(root, ID_MARK),
                          waits=False)
@@ -93,6 +96,8 @@ class Entrance:
         self._env: list[str] = preparation.config.get("process.env", [])
         self._cwd: str = preparation.config.get("process.cwd", "/")
         self._cgroup = record.cgroup
+        if preparation.rootless:   # hierarchies that are not writable have been left out (cgroups/resources.py)
+            self._cgroup = {key: path for key, path in record.cgroup.items() if os.path.isdir(path)}
         self._init = open_init(record)
 
     @property
@@ -104,6 +109,16 @@ class Entrance:
     def alive(self) -> bool:
         """Whether the container's init has not ended."""
         return not ended(self._init["init"], 0)
+
+    @property
+    def has_cgroup(self) -> bool:
+        """Whether the container has a cgroup in any hierarchy."""
+        return bool(self._cgroup)
+
+    @property
+    def has_freezer(self) -> bool:
+        """Whether it has one by which processes can be frozen, and killed without any escaping."""
+        return any(not key or "freezer" in key.split(",") for key in self._cgroup)
 
     def subgroup(self, name: str) -> Subgroup:
         """As Runtime.subgroup."""

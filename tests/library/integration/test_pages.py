@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,6 @@ import pyruntime
 from bundles.build import busybox_rootfs
 from docs.api import ORDER, reference
 from pyruntime import Engine, ImageStore, Sandbox
-from pyruntime.images.lookup import key
-from pyruntime.images.reference import Reference
 from tests.conftest import TOP
 from tests.images.integration.registries import serve
 from tests.pocker.integration.lab import Lab
@@ -33,7 +32,7 @@ def store(tmp_path: Path) -> Path:
     """A store with an image of busybox."""
     busybox_rootfs(tmp_path / "rootfs")
     subprocess.run(["tar", "-C", str(tmp_path / "rootfs"), "-cf", str(tmp_path / "box.tar"), "."], check=True)
-    ImageStore(tmp_path / "store").import_archive(str(tmp_path / "box.tar"), key(Reference.parse("busybox")))
+    ImageStore(tmp_path / "store").import_archive(str(tmp_path / "box.tar"), "busybox")
     return tmp_path / "store"
 
 
@@ -54,6 +53,23 @@ def test_a_service(store: Path, tmp_path: Path) -> None:
     try:
         run(examples("services.md"), store, lab.path, tuple(lab.prefix))
         assert lab.ok("ps", "-aq") == ""
+        lab.clear()
+        lab.check()
+    finally:
+        lab.close()
+
+
+def test_sandboxes_in_a_network(store: Path, tmp_path: Path) -> None:
+    example = re.search(r'^    with Sandbox\("busybox", network="back"\)(.*\n(    .*\n)+)',
+                        (TOP / "docs/sandbox.md").read_text(), re.M)
+    assert example and "assert" in example[0]
+    (tmp_path / "lab").mkdir()
+    lab = Lab(tmp_path / "lab", store)
+    try:
+        lab.ok("network", "create", "back")
+        run(f"from pyruntime import Sandbox\n{textwrap.dedent(example[0])}print('done')", store, lab.path,
+            tuple(lab.prefix))
+        lab.ok("network", "rm", "back")
         lab.clear()
         lab.check()
     finally:

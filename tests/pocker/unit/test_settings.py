@@ -108,3 +108,10 @@ def test_limits_are_merged_by_an_update() -> None:
     assert limits.merged(Resources(cpus=1.5)).document()["cpu"] == {"period": 100_000, "quota": 150_000}
     assert limits.merged(Resources(cpus=1.5)).merged(Resources(cpu_quota=1000)).document()["cpu"] == {"quota": 1000}
     assert limits.merged(Resources(pids_limit=-1)).pids_limit == -1
+
+
+def test_a_text_is_no_list() -> None:
+    """Its letters would be the program and its arguments."""
+    with pytest.raises(TypeError, match='ContainerSettings: args "ls -l": give a list of texts'):
+        ContainerSettings(args="ls -l")
+    assert ContainerSettings(args=["ls", "-l"], user="root").args == ("ls", "-l")

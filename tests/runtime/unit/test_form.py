@@ -23,7 +23,7 @@ from pyruntime.system.json import encode as text
 
 def _config(name: str) -> Config:
     document = configuration(Prepared("/rootfs", work="/work"), Limits(), scratch="/scratch", mounts=(), user=(1, 1),
-                             env={}, writable=False, cgroup=f"/{name}", swap=True)
+                             env={}, writable=False, limited=True, cgroup=f"/{name}", swap=True)
     return Config(document, "config.json", "/bundle")
 
 

@@ -11,8 +11,6 @@ import pytest
 
 from bundles.build import busybox_rootfs
 from pyruntime import ImageStore, Sandbox
-from pyruntime.images.lookup import key
-from pyruntime.images.reference import Reference
 from pyruntime.runtime.cgroups.host import discover
 from pyruntime.sandbox.leftovers import PLACE
 
@@ -63,6 +61,6 @@ def images(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageStore
     place = tmp_path_factory.mktemp("images")
     subprocess.run(["tar", "-C", str(rootfs), "-cf", str(place / "box.tar"), "."], check=True)
     store = ImageStore(place / "store")
-    store.import_archive(str(place / "box.tar"), key(Reference.parse("box")),
+    store.import_archive(str(place / "box.tar"), "box",
                          changes={"Env": ["OF=the image"], "WorkingDir": "/home/user"})
     return store

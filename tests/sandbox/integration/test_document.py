@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from pyruntime import ImageStore
-from pyruntime.images.lookup import key
-from pyruntime.images.reference import Reference
 from tests.conftest import TOP
 
 
@@ -18,7 +16,7 @@ def test_the_examples(rootfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
                       capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PYRUNTIME_STORE", str(tmp_path / "store"))
     subprocess.run(["tar", "-C", str(rootfs), "-cf", str(tmp_path / "box.tar"), "."], check=True)
-    ImageStore().import_archive(str(tmp_path / "box.tar"), key(Reference.parse("busybox")))
+    ImageStore().import_archive(str(tmp_path / "box.tar"), "busybox")
     examples = re.findall(r"^```python\n(.*?)^```", (TOP / "docs/sandbox.md").read_text(), re.M | re.S)
     assert len(examples) >= 6
     names: dict[str, object] = {}

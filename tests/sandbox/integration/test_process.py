@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pyruntime import Limits, Sandbox
-from pyruntime.errors import PyruntimeError, RunFailed, StateError, StepError, WaitTimeout
+from pyruntime.errors import HostError, RunFailed, StateError, StepError, WaitTimeout
 from pyruntime.sandbox.api import DEVNULL, PIPE, STDOUT
 from tests.conftest import TOP
 
@@ -240,8 +240,8 @@ def test_too_few_descriptors(use: Callable[[Sandbox], object]) -> None:
             try:
                 use(box)
                 succeeded += 1
-            except (OSError, PyruntimeError) as error:
-                assert "Too many open files" in str(error), error
+            except HostError as error:
+                assert "Too many open files: close some, or allow this program more" in str(error), error
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
                 for fd in filled:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from bundles.build import busybox_rootfs
 from bundles.images import Layout
 from pyruntime import ImageStore
+from pyruntime.runtime.cgroups.host import discover
 from tests.commands import COMMAND
 from tests.containers import PATIENCE
 from tests.images.integration.registries import serve
@@ -42,15 +44,16 @@ SUBORDINATE = {"passwd": f"root:x:0:0::/root:/bin/sh\nordinary:x:{USER}:{USER}::
                "subuid": "ordinary:300000:65536\n", "subgid": "ordinary:300000:65536\n"}
 
 
-def user(home: Path, script: str, etc: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
-    """What an ordinary user's program finds; afterwards nothing of its sandboxes is left. ``etc``: other files there.
-    All users may open /dev/net/tun, as on most hosts."""
+def user(home: Path, script: str, etc: Mapping[str, str] = MappingProxyType({}), before: str = "") -> dict[str, Any]:
+    """What an ordinary user's program finds; afterwards nothing of its sandboxes is left. ``etc``: other files there;
+    ``before``: what root's shell, which becomes the program, executes before. All users may open /dev/net/tun, as on
+    most hosts."""
     code = f"{BEGIN}{script}\nprint(json.dumps(found))"
     covers = "mount -t tmpfs tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200; "
     for name, text in etc.items():
         (home / name).write_text(text)
         covers += f"touch /etc/{name}; mount --bind {home}/{name} /etc/{name}; "
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", covers + REACHABLE, home, sys.base_prefix,
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", before + covers + REACHABLE, home, sys.base_prefix,
                            COMMAND.parents[2], COMMAND.parent / "python", "-c", code], capture_output=True, text=True,
                           check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE,
                           env={**os.environ, "PYTHONPATH": ""})
@@ -440,6 +443,94 @@ with Sandbox.host() as box:
     found["out"] = box.run(["sh", "-c", "sleep 1; echo out"], text=True).stdout
 """)
     assert found == {"out": "out\n"}
+
+
+ALL = {"memory", "pids", "cpu", "cpuacct", "freezer", "devices"}
+MODERN = discover().layout == "v2"
+
+
+@contextmanager
+def delegated(controllers: set[str]) -> Iterator[str]:
+    """Cgroups of an ordinary user with these controllers, below the test's own (v1) or at the top (v2); yields the
+    shell's words to enter them. Afterwards, they have to be empty."""
+    host = discover()
+    name = f"pyruntime-delegated-{os.getpid()}"
+    made: list[Path] = []
+    entered: list[Path] = []
+    try:
+        if MODERN and host.unified:
+            top = Path(host.unified.mountpoint)
+            made.append(top / name)
+            made[0].mkdir()
+            for path in (top, top / name):
+                (path / "cgroup.subtree_control").write_text(" ".join(
+                    f"+{one}" for one in sorted(controllers & set(host.unified.controllers))))
+            entered = [top / name / "program"]   # no cgroup with processes has controllers for its children
+        else:
+            entered = [Path(hierarchy.mountpoint + hierarchy.own.rstrip("/"), name) for hierarchy in host.all()
+                       if controllers & set(hierarchy.key.split(","))]
+        for path in entered:
+            path.mkdir()
+            made.append(path)
+        for path in made:
+            subprocess.run(["chown", "-R", f"{USER}:{USER}", path], check=True)
+        yield "".join(f"echo $$ >{path}/cgroup.procs; " for path in entered)
+    finally:
+        for path in reversed(made):
+            path.rmdir()   # fails if a sandbox has left a cgroup
+
+
+@pytest.mark.parametrize("etc", [{}, SUBORDINATE], ids=["one ID", "subordinate IDs"])
+def test_delegated_cgroups(home: Path, etc: Mapping[str, str]) -> None:
+    """All limits are enforced, runs have cgroups of their own, and nothing is left."""
+    with delegated(ALL) as enter:
+        found = user(home, """
+with Sandbox.host(limits=Limits(memory="64m", pids=20, cpus=0.5), require_limits=True) as box:
+    found["unenforced"] = box.unenforced
+    bomb = box.run(["python3", "-c", "x = bytearray(1 << 30)"])
+    found["bomb"] = bomb.reason, bomb.oom_killed, bomb.usage.memory > 30 << 20, bomb.usage.cpu > 0
+    code = "import os, signal; [os.fork() or signal.pause() for _ in range(100)]"
+    forks = box.run(["python3", "-c", code], text=True)
+    found["forks"] = forks.reason, "Resource temporarily unavailable" in forks.stderr
+    with box.popen(["sleep", "600"]) as process:   # another run is beside it
+        found["beside"] = box.run(["sh", "-c", "(setsid sleep 601 &); trap '' TERM; sleep 602"], timeout=0.3).reason
+        found["runs"] = process.poll()
+        found["left"] = "sleep 60" in box.run(["sh", "-c", "ps ax | grep -v 'sleep 600' | grep -v grep"],
+                                              text=True).stdout
+with Sandbox.host() as box, box.fork() as other:   # which stands still meanwhile
+    found["fork"] = other.run(["echo", "x"], text=True).stdout
+with Template(interpreter="python3") as it, Pool(it, 2) as pool:
+    found["pool"] = pool.python("print(1)", text=True).stdout
+""", etc, enter)
+    assert found == {"unenforced": [], "bomb": ["oom", True, True, True], "forks": ["exited", True],
+                     "beside": "timeout", "runs": None, "left": False, "fork": "x\n", "pool": "1\n"}
+
+
+@pytest.mark.parametrize(("controllers", "missing", "beside"), [
+    ({"memory", "freezer"}, ["pids"], True), ({"pids", "freezer"}, ["memory", "swap"], True),
+    ({"memory", "pids"}, [], MODERN), ({"freezer"}, ["memory", "swap", "pids"], True)],
+    ids=["no pids", "no memory", "no freezer", "nothing else"])
+def test_some_delegated_cgroups(home: Path, controllers: set[str], missing: list[str], *, beside: bool) -> None:
+    """What is there is used, and what is not is told, by name."""
+    with delegated(controllers) as enter:
+        found = user(home, ASK + """
+found["told"] = told(lambda: Sandbox.host(require_limits=True).close())
+with Sandbox.host(limits=Limits(memory="64m", pids=20)) as box:
+    found["unenforced"] = box.unenforced
+    found["bomb"] = box.run(["python3", "-c", "x = bytearray(1 << 30)"]).returncode
+    with box.popen(["sleep", "600"]):
+        try:
+            found["beside"] = box.popen(["true"]).wait() == 0
+        except errors.StateError as error:
+            found["beside"] = "one at a time" not in str(error)
+    found["timeout"] = box.run(["sh", "-c", "(setsid sleep 601 &); trap '' TERM; sleep 602"], timeout=0.3).reason
+    found["left"] = "sleep 60" in box.run(["ps", "ax"], text=True).stdout
+""", before=enter)
+    assert found["unenforced"] == missing and found["bomb"] == (0 if "memory" in missing else -9)
+    assert (found["beside"], found["timeout"], found["left"]) == (beside, "timeout", False)
+    words = {"pids": "linux.resources.pids", "memory": "linux.resources.memory"}
+    assert not missing or ("limits cannot be enforced" in found["told"] and words[missing[0]] in found["told"]), found
+    assert missing or found["told"] is None
 
 
 def test_devices(home: Path) -> None:

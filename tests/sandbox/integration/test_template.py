@@ -221,6 +221,7 @@ def test_an_interpreter_that_waits() -> None:
     with Sandbox.host() as box:
         done = box.python(CODE, input="abc")
         assert (done.stdout, done.stderr, done.returncode) == (b"abc", b"problem\n", 3), done.stderr
+        assert done.args == ("python3", "-c", CODE)
     with Template(interpreter="python3") as template:
         with template.sandbox() as box:
             assert "python3" in str(box.run(["ps", "ax"], text=True).stdout), "it waits"

@@ -82,9 +82,9 @@ def _join(setup: Setup) -> Iterator[Step]:
     slots = {}
     changed = _changed(setup)
     for kind, flag in NAMESPACES.items():
-        # A container with mounts of its own joins those that it copies: without root, after the user namespace.
-        path = setup.joined(kind) or (setup.options.mounts if kind == "mount" and setup.new(kind) else "")
-        if path:
+        if kind in setup.options.given:   # without root, the mounts are joined after the user namespace
+            slots[kind] = setup.slots.index(kind)
+        elif path := setup.joined(kind):
             slots[kind] = setup.slot()
             yield step("enter", "open_namespace", setup.where[kind] + ".path", label=f"{kind} namespace", path=path,
                        kind=flag, slot=slots[kind], foreign=changed.get(kind, ""))
@@ -98,8 +98,7 @@ def _join(setup: Setup) -> Iterator[Step]:
                    kind=NAMESPACES["pid"])
     for kind, slot in slots.items():
         yield step("user" if kind == "user" else "enter", "setns", setup.where[kind] + ".path",
-                   label=f"{kind} namespace {setup.joined(kind) or setup.options.mounts}", slot=slot,
-                   kind=NAMESPACES[kind])
+                   label=f"{kind} namespace {setup.joined(kind)}", slot=slot, kind=NAMESPACES[kind])
 
 
 def shares_pids(setup: Setup) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyruntime.runtime.cgroups.host import CgroupHost, below, discover, parse, unescape
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy, below, discover, parse, unescape
 
 V1 = """\
 22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
@@ -123,3 +123,15 @@ def test_this_host() -> None:
     assert host.layout in ("v1", "hybrid", "v2", "none")
     for item in host.all():
         assert item.mountpoint.startswith("/") and item.own.startswith("/")
+
+
+def test_some_hierarchies() -> None:
+    memory, cpus, named = (Hierarchy(key, 1, [key] * ("=" not in key), f"/sys/fs/cgroup/{key}")
+                           for key in ("memory", "cpuset", "name=systemd"))
+    plain, counting = (Hierarchy("", 2, controllers, "/sys/fs/cgroup/unified") for controllers in ([], ["pids"]))
+    kept = CgroupHost([memory, cpus, named], plain).only(["memory", "pids"])
+    assert (kept.hierarchies, kept.unified) == ((memory,), None)
+    assert CgroupHost([memory, cpus], counting).only(["memory", "pids"]).all() == (memory, counting)
+    for host in (CgroupHost([], plain), CgroupHost([cpus], plain)):   # nothing would be left to hold the processes
+        assert host.only(["memory"]) is host
+    assert CgroupHost([memory, cpus], plain).only([]).all() == (memory, cpus, plain)
