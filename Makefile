@@ -35,7 +35,7 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm cross conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
@@ -59,20 +59,29 @@ $(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(NATIVE)/shim/shim 
 	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
+# For another architecture (build/CROSS/NAME): with that compiler's C library, and with warnings as errors.
+CROSS ?= aarch64-linux-gnu
+CROSSED := $(foreach name,$(PROGRAMS),build/$(CROSS)/$(name))
+cross: STUB_CC = $(CROSS)-gcc
+cross: WARN += -Werror
+cross: PIE = -fPIE -static-pie
+cross: $(CROSSED)  ## compile the programs in C for CROSS=aarch64-linux-gnu
+
 define program
-$(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
+$(NATIVE)/$(1)/$(1) build/$(CROSS)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
+	@mkdir -p $$(@D)
 	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter $(NATIVE)/$(1)/%.c $$(SHARED),$$^) $$(LDFLAGS)
 endef
 SHARED := $(wildcard $(NATIVE)/arguments/*.c)
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The front has no arguments of its own, and reads plans with the stub's decoder, which its plan.c includes.
-$(NATIVE)/front/front: SHARED :=
-$(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
+$(NATIVE)/front/front build/$(CROSS)/front: SHARED :=
+$(NATIVE)/front/front build/$(CROSS)/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
 
 # The shim hands over to Python as the front does.
-$(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
-$(NATIVE)/shim/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
+$(NATIVE)/shim/shim build/$(CROSS)/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
+$(NATIVE)/shim/shim build/$(CROSS)/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
 
 # The commands of an installed package are one program under three names, and the shim.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front
