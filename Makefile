@@ -35,12 +35,12 @@ LINK_shim    = $(GUARD) $(PIE)
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 
-.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm cross conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb demo test test-critest test-guest test-vm test-arm64 cross conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: build/.packages  ## install the Debian/Ubuntu packages that building needs
 
@@ -133,6 +133,10 @@ test-vm: all  ## run the tests and the official suite in a Debian guest with cgr
 test-guest: all  ## run the core of the tests (tests/vm/core.toml) in that guest
 	@tools/install-deps vm
 	tests/vm/run --what core
+
+test-arm64: all  ## build for arm64, and test in an emulated root filesystem and guest (ARGS="--what unit")
+	@tools/install-deps arm64
+	$(PY) tests/vm/arm64 $(ARGS)
 
 test-critest: all  ## run critest (CRITEST=path) under containerd with runc and with pyruntime, print both counts
 	@tools/install-deps test
