@@ -126,13 +126,13 @@ test: all  ## run all tests that this host can run (TESTS=path: these; TESTS_JOB
 	-@$(PY) -m tests.clients.builds
 	$(PY) -m pytest -n $(TESTS_JOBS) --dist worksteal $(TESTS)
 
-test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd
+test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd (ARGS=--release trixie)
 	@tools/install-deps vm
-	tests/vm/run
+	tests/vm/run $(ARGS)
 
 test-guest: all  ## run the core of the tests (tests/vm/core.toml) in that guest
 	@tools/install-deps vm
-	tests/vm/run --what core
+	tests/vm/run --what core $(ARGS)
 
 test-arm64: all  ## build for arm64, and test in an emulated root filesystem and guest (ARGS="--what unit")
 	@tools/install-deps arm64

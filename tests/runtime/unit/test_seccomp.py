@@ -34,10 +34,11 @@ HERE = os.uname().machine
 # <asm/unistd.h>, <asm-generic/unistd.h>
 NUMBERS = {
     "x86_64": {"read": 0, "write": 1, "close": 3, "mmap": 9, "ioctl": 16, "getpid": 39, "clone": 56, "execve": 59,
-               "exit": 60, "getcwd": 79, "chdir": 80, "personality": 135, "openat": 257, "dup3": 292, "clone3": 435},
+               "exit": 60, "getcwd": 79, "chdir": 80, "personality": 135, "openat": 257, "dup3": 292, "seccomp": 317,
+               "clone3": 435},
     "aarch64": {"read": 63, "write": 64, "close": 57, "mmap": 222, "ioctl": 29, "getpid": 172, "clone": 220,
                 "execve": 221, "exit": 93, "getcwd": 17, "chdir": 49, "personality": 92, "openat": 56, "dup3": 24,
-                "clone3": 435},
+                "seccomp": 277, "clone3": 435},
 }
 NR = NUMBERS.get(HERE, {})
 pytestmark = pytest.mark.skipif(not NR, reason=f"the system call numbers of {HERE} are not known")
@@ -430,7 +431,7 @@ def test_the_kernel_accepts_the_filter() -> None:
         try:
             libc.prctl(38, 1, 0, 0, 0)
             program = Program(len(compiled.program) // 8, compiled.program)
-            assert libc.syscall(317, 1, compiled.flags, ctypes.byref(program)) == 0
+            assert libc.syscall(NR["seccomp"], 1, compiled.flags, ctypes.byref(program)) == 0
             try:
                 os.mkdir("/tmp")
             except OSError as error:
