@@ -39,13 +39,13 @@ PACKAGES := build/.packages
 COMMIT := pyruntime/_commit.py
 $(shell tools/commit)
 
-.PHONY: all help deps install uninstall deb dist news release-check demo test test-critest test-guest test-pythons test-upgrade test-vm
-.PHONY: conformance fuzz bench lint generate clean
+.PHONY: all help deps install uninstall deb dist news release-check demo test test-arm64 test-critest test-guest test-pythons test-upgrade
+.PHONY: test-vm cross conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: build/.packages  ## install the Debian/Ubuntu packages that building needs
 
@@ -64,22 +64,31 @@ $(VENV)/.bytecode: $(VENV)/.installed $(NATIVE)/front/front $(NATIVE)/shim/shim 
 	@$(PY) -m pyruntime.commandline.entry $(VENV)/bin
 	@touch $@
 
+# For another architecture (build/CROSS/NAME): with that compiler's C library, and with warnings as errors.
+CROSS ?= aarch64-linux-gnu
+CROSSED := $(foreach name,$(PROGRAMS),build/$(CROSS)/$(name))
+cross: STUB_CC = $(CROSS)-gcc
+cross: WARN += -Werror
+cross: PIE = -fPIE -static-pie
+cross: $(CROSSED)  ## compile the programs in C for CROSS=aarch64-linux-gnu
+
 define program
-$(NATIVE)/$(1)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
+$(NATIVE)/$(1)/$(1) build/$(CROSS)/$(1): $(wildcard $(NATIVE)/$(1)/*.[ch] $(NATIVE)/arguments/*.[ch]) $(NATIVE)/cflags | $(PACKAGES)
+	@mkdir -p $$(@D)
 	$$(STUB_CC) $$(WARN) $$(STATIC) $$(CFLAGS) $$(LINK_$(1)) -o $$@ $$(filter $(NATIVE)/$(1)/%.c $$(SHARED),$$^) $$(LDFLAGS)
 endef
 SHARED := $(wildcard $(NATIVE)/arguments/*.c)
 $(foreach name,$(PROGRAMS),$(eval $(call program,$(name))))
 
 # The front has no arguments of its own, and reads plans with the stub's decoder, which its plan.c includes.
-$(NATIVE)/front/front: SHARED :=
-$(NATIVE)/front/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
+$(NATIVE)/front/front build/$(CROSS)/front: SHARED :=
+$(NATIVE)/front/front build/$(CROSS)/front: $(STUB)/plan.c $(STUB)/plan.h $(wildcard $(NATIVE)/snapshot/*.[ch])
 
 # The shim hands over to Python as the front does, and knows its commit.
-$(NATIVE)/shim/shim: WARN += -DCOMMIT='"$(shell sed -n 's/^COMMIT = "\(.*\)"/\1/p' $(COMMIT))"'
-$(NATIVE)/shim/shim: $(COMMIT)
-$(NATIVE)/shim/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
-$(NATIVE)/shim/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
+$(NATIVE)/shim/shim build/$(CROSS)/shim: WARN += -DCOMMIT='"$(shell sed -n 's/^COMMIT = "\(.*\)"/\1/p' $(COMMIT))"'
+$(NATIVE)/shim/shim build/$(CROSS)/shim: $(COMMIT)
+$(NATIVE)/shim/shim build/$(CROSS)/shim: SHARED := $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c)
+$(NATIVE)/shim/shim build/$(CROSS)/shim: $(addprefix $(NATIVE)/front/,python.c files.c restore.c fits.c front.h) $(wildcard $(NATIVE)/snapshot/*.[ch])
 
 # The commands of an installed package are one program under three names, and the shim.
 build/front/pyruntime build/front/pyimage build/front/pocker: $(NATIVE)/front/front
@@ -156,13 +165,17 @@ test: all  ## run all tests that this host can run (TESTS=path: these; TESTS_JOB
 	-@$(PY) -m tests.clients.builds
 	$(PY) -m pytest -n $(TESTS_JOBS) --dist worksteal $(TESTS)
 
-test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd
+test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd (ARGS=--release trixie)
 	@tools/install-deps vm
-	tests/vm/run
+	tests/vm/run $(ARGS)
 
 test-guest: all  ## run the core of the tests (tests/vm/core.toml) in that guest
 	@tools/install-deps vm
-	tests/vm/run --what core
+	tests/vm/run --what core $(ARGS)
+
+test-arm64: all  ## build for arm64, and test in an emulated root filesystem and guest (ARGS="--what unit")
+	@tools/install-deps arm64
+	$(PY) tests/vm/arm64 $(ARGS)
 
 # The version before: the last tag of an earlier commit.
 PREVIOUS ?= $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null)

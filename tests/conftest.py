@@ -18,6 +18,8 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 COMMANDS = "PYRUNTIME_TEST_COMMANDS"
 NATIVE = TOP / "pyruntime/native/stub"
+# The linker puts the segments of a program so far apart, because the kernel's pages may be as large.
+PADDING = 65_536 if os.uname().machine == "aarch64" else 0   # bytes
 STUB_SOURCES = [*NATIVE.glob("*.c"), *(TOP / "pyruntime/native/arguments").glob("*.c")]
 FLAGS = [f"@{TOP}/pyruntime/native/cflags", "-Werror", "-g", "-O1"]
 # A process started in the background or by nohup(1) ignores these, and so would all programs that tests run and signal.

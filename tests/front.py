@@ -16,7 +16,7 @@ from tests.conftest import TOP
 from tests.containers import PATIENCE, Bundle, Leftovers, Runtime
 
 PROGRAM = TOP / "pyruntime/native/front/front"
-WAITS = "trap 'exit 3' TERM; sleep 100 & wait"
+WAITS = "trap 'exit 3' TERM; sleep 10000 & wait"   # longer than any test, however slow the host is
 
 
 class Both:

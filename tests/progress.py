@@ -34,7 +34,7 @@ class Progress:
         self._skipped += report.skipped
         if report.failed:
             reasons = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
-            self._reporter.write_line(f"failed ({report.when}): {report.nodeid}: {''.join(reasons[:1])[:LONGEST]}")
+            self._say(f"failed ({report.when}): {report.nodeid}: {''.join(reasons[:1])[:LONGEST]}")
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._done += 1
@@ -42,7 +42,11 @@ class Progress:
         now = time.monotonic()
         if now > self._printed + INTERVAL or self._done == self._all:
             self._printed = now
-            self._reporter.write_line(self._line(now))
+            self._say(self._line(now))
+
+    def _say(self, line: str) -> None:
+        self._reporter.write_line(line)
+        self._reporter.flush()   # a log is read while the tests run
 
     def _line(self, now: float) -> str:
         minutes, seconds = divmod(int(now - self._began), 60)

@@ -190,10 +190,16 @@ for _name in ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECC
     _flag(_name)
 
 
+ARCHITECTURES = {
+    "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+    "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+}
+
+
 @requirement(SECCOMP, "architectures: the filter works with the native and its companion architectures")
 def architectures(t: Trial) -> None:
-    t.skip_unless(os.uname().machine == "x86_64", "the case names the architectures of x86_64")
-    names = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+    names = ARCHITECTURES.get(os.uname().machine, [])
+    t.skip_unless(names, "the architectures of this machine are not known")
     config = filtered(
         t, "mkdir /tmp/x 2>/dev/null || echo refused", _rule(ERRNO, "mkdir", "mkdirat"), architectures=names
     )

@@ -37,6 +37,7 @@ SECONDS = 30   # for taking and trying, together 0.2 s on an idle machine
 ROUNDS = 10   # of a rehearsal; after 8 calls the interpreter begins to adapt a function
 ATTEMPTS = 2   # an address is taken in one process of 30,000; a source can change meanwhile
 PATIENCE = 24 * 3600   # s, before the next attempt after a failure
+MACHINES = ("x86_64",)   # as uname(2) names them: those that native/snapshot knows; elsewhere, interpreters are started
 SMALLEST = 256 * 1024   # bytes; what is smaller only says that there was a failure (SNAPSHOT_LIMIT)
 
 
@@ -158,6 +159,9 @@ def write(name: str, file: str) -> str:
     ""."""
     import shutil  # lazy: only when a snapshot is written
 
+    machine = os.uname().machine
+    if machine not in MACHINES:
+        return f"there are none on {machine}"
     place = f"{file}.new"
     directory = os.open(os.path.dirname(file), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

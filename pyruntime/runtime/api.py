@@ -259,10 +259,16 @@ class Runtime:
 
         return statistics(self.root, container_id)
 
-    def oom_kills(self, container_id: str) -> int:
-        """How many processes of the container the OOM killer has killed, even if the container has stopped. 0 if
-        nothing counts them (no memory controller, or no cgroup). Raises NoSuchContainer."""
-        return self.oom_counters(container_id).get("oom_kill", 0)
+    def oom_file(self, container_id: str) -> int:
+        """A descriptor of the file that `oom_counters` reads, for a caller that outlives the interpreter; -1 if nothing
+        counts. Raises NoSuchContainer."""
+        from pyruntime.runtime.cgroups.oom import counted  # lazy: as in run
+
+        record = StateDirectory(self.root, container_id).read()
+        try:
+            return os.open(counted(record.cgroup), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
 
     def oom_counters(self, container_id: str) -> dict[str, int]:
         """The numbers of memory.oom_control (cgroup v1) or memory.events (v2), by the kernel's names; empty if nothing

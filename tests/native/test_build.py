@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOP
+from tests.conftest import PADDING, TOP
 
 PROGRAMS = TOP / "pyruntime/native"
-ET_DYN, PT_INTERP, PT_GNU_RELRO = 3, 3, 0x6474E552   # elf.h
+ET_DYN, PT_INTERP, PT_GNU_RELRO, EM_AARCH64 = 3, 3, 0x6474E552, 183   # elf.h
 STUB_SIZE = 102_400   # bytes, 25 pages: each counts in a waiting container
 
 
@@ -56,4 +56,22 @@ def test_programs_that_stay_on_the_host_are_static_pie(name: str) -> None:
 def test_the_stub_stays_small() -> None:
     if not shutil.which("musl-gcc"):
         pytest.skip("without musl-gcc, the stub is ten times as large")
-    assert (PROGRAMS / "stub/stub").stat().st_size < STUB_SIZE
+    assert (PROGRAMS / "stub/stub").stat().st_size < STUB_SIZE + PADDING
+
+
+def test_programs_for_another_architecture() -> None:
+    """Without warnings. tests/vm/arm64 runs them."""
+    if not shutil.which("aarch64-linux-gnu-gcc"):
+        pytest.skip("the compiler for arm64 is not installed: run tools/install-deps test")
+    subprocess.run(["make", "-s", "PACKAGES=", "CROSS=aarch64-linux-gnu", "cross"], cwd=TOP, check=True)
+    for name in ("stub", "monitor", "proxy", "init", "front", "shim"):
+        assert struct.unpack_from("<H", (TOP / f"build/aarch64-linux-gnu/{name}").read_bytes(), 18) == (EM_AARCH64,)
+
+
+def test_big_endian_machines_are_refused() -> None:
+    """By the compiler: Python writes numbers, filters and the kernel's structures as little-endian machines do."""
+    checked = ["gcc", "-fsyntax-only", "-U__BYTE_ORDER__", str(PROGRAMS / "stub/plan.c")]
+    for order, status in ("LITTLE", 0), ("BIG", 1):
+        done = subprocess.run([*checked, f"-D__BYTE_ORDER__=__ORDER_{order}_ENDIAN__"], capture_output=True, text=True,
+                              check=False)
+        assert (done.returncode, "little-endian machines only" in done.stderr) == (status, status == 1), done.stderr

@@ -11,6 +11,7 @@
  * listen=FD    the attach socket
  * init=PID     the container's init process, our child
  * out=FD err=FD in=FD   our ends of its pipes; tty=FD instead of them: the master of its terminal
+ * oom=FD       a file of its cgroup in which the kernel counts OOM kills (a line "oom_kill N"); absent: nothing counts
  * client=FD    the first client: the command in the foreground
  * owner=1      that client cleans up after the end, if it is still connected then
  * once=1       the input ends when the first client disconnects
@@ -41,10 +42,10 @@
 #include <unistd.h>
 
 /* clang-format off */
-enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, CLIENT, OWNER, ONCE, HEALTH, BEGIN, SOON, AFTER, LOG_FILES, LOG_LIMIT,
-	      OPTIONS };
-static const char *const names[OPTIONS] = {"dir", "listen", "init", "out", "err", "in", "tty", "client", "owner", "once",
-					   "health", "begin", "soon", "after", "log-files", "log-limit"};
+enum option { DIR, LISTEN, INIT, OUT, ERR, IN, TTY, OOM, CLIENT, OWNER, ONCE, HEALTH, BEGIN, SOON, AFTER, LOG_FILES,
+	      LOG_LIMIT, OPTIONS };
+static const char *const names[OPTIONS] = {"dir", "listen", "init", "out", "err", "in", "tty", "oom", "client", "owner",
+					   "once", "health", "begin", "soon", "after", "log-files", "log-limit"};
 /* clang-format on */
 static int option[LOG_LIMIT]; /* -1: not given */
 static struct log output_log = {.fd = -1};
@@ -99,13 +100,25 @@ static void reserve_exit(void)
 				EXIT_SIZE); /* where this fails, the file is written without a reservation */
 }
 
+/* Whether the OOM killer has killed a process of the container. Asked here and not by who cleans up: we keep the
+ * cgroup, which systemd removes once we have ended (pyruntime/pocker/containers/scope.py). */
+static bool oom_killed(void)
+{
+	char text[512];
+	ssize_t length = option[OOM] < 0 ? 0 : pread(option[OOM], text, sizeof text - 1, 0);
+	text[length > 0 ? length : 0] = 0;
+	const char *line = strstr(text, "\noom_kill ");
+	return line && atoi(line + sizeof "\noom_kill " - 1) > 0;
+}
+
 static void note_exit(int wait_status)
 {
 	char text[EXIT_SIZE], stamp[64];
 	status = WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 	ended = true;
 	rfc3339(stamp, sizeof stamp);
-	int length = snprintf(text, sizeof text, "{\"status\":%d,\"finished\":\"%s\"}", status, stamp);
+	int length = snprintf(text, sizeof text, "{\"status\":%d,\"finished\":\"%s\"%s}", status, stamp,
+			      oom_killed() ? ",\"oom\":true" : "");
 	/* If the file cannot be written, `finish` finds no file, and reports that. */
 	if (exit_file >= 0 && write(exit_file, text, (size_t)length) == length && !ftruncate(exit_file, length))
 		renameat(option[DIR], "exit.new", option[DIR], "exit");
@@ -356,7 +369,7 @@ int main(int argc __attribute__((unused)), char **argv)
 	for (int i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;
 	for (int i = 0; i < LOG_LIMIT; i++)
-		if (option[i] >= 0 && (i == DIR || i == LISTEN || i == CLIENT))
+		if (option[i] >= 0 && (i == DIR || i == LISTEN || i == OOM || i == CLIENT))
 			fcntl(option[i], F_SETFD, FD_CLOEXEC);
 	for (enum option i = OUT; i <= TTY; i++)
 		if (option[i] >= 0) {

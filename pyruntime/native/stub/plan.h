@@ -5,6 +5,11 @@
 #endif
 #include PLAN_TABLE
 
+/* Numbers in plans, filters of system calls and devices, and structures that Python makes for the kernel. */
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error pyruntime runs on little-endian machines only
+#endif
+
 enum fault { FAULT_NONE, FAULT_FAIL, FAULT_KILL, FAULT_KILL_AFTER, FAULT_KILL_PARENT };
 
 #define PLAN_HEADER 24u /* bytes */

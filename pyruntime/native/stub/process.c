@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -256,8 +257,10 @@ int do_no_new_privs(struct stub *s, const struct step_no_new_privs *a)
 static void release_stack(void)
 {
 	char here;
-	uintptr_t used = (uintptr_t)&here & ~(uintptr_t)4095;
-	madvise((void *)(used - (1 << 17)), (1 << 17) - 4096, MADV_DONTNEED); /* partly unmapped: ENOMEM */
+	/* 4 to 64 KiB on arm64: the kernel would round a part of a page up, and clear what the next call uses. */
+	const uintptr_t page = getauxval(AT_PAGESZ), most = 1 << 17;
+	uintptr_t used = (uintptr_t)&here & ~(page - 1);
+	madvise((void *)(used - most), most - page, MADV_DONTNEED); /* partly unmapped: ENOMEM */
 }
 
 int do_await_start(struct stub *s, const struct step_await_start *a)

@@ -265,6 +265,7 @@ def _start(container: Container, record: ContainerRecord, run: ContainerRun, opt
     streams.created()
     run.pid = state.pid
     container.write_run(run)
+    oom = runtime.oom_file(container.id)
     if network is not None:
         attach.attach(network, state.pid)
     listening = _listen(container)
@@ -272,14 +273,16 @@ def _start(container: Container, record: ContainerRecord, run: ContainerRun, opt
     history.of_container(container.places, record, "start")
     streams.started()
     words = {"dir": os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY), "listen": listening, "init": state.pid,
-             **streams.ends()}
+             "oom": oom, **streams.ends()}
     if client >= 0:
         owner = options.owner and settings.restart.name == "no"
         words |= {"client": client, "owner": int(owner), "once": int(options.once)}
     if settings.health.test:
         words |= {word: min(int(getattr(settings.health, name) * 1000), _LONGEST) for word, name in (
             ("health", "interval"), ("begin", "start_period"), ("soon", "start_interval"))}
-    for name in ("dir", "listen", "client", *streams.ends()):
+    if oom < 0:
+        del words["oom"]
+    for name in ("dir", "listen", "oom", "client", *streams.ends()):
         if name in words:
             os.set_inheritable(words[name], True)
     log: list[str] = []

@@ -46,13 +46,6 @@ def clear_run(container: Container, record: ContainerRecord, *, waits: Container
     runtime = Runtime(container.places.runtime)
     run = waits or container.run()
     end = container.exit()
-    if end is not None and not run.over:
-        try:
-            end.oom = runtime.oom_kills(container.id) > 0
-        except NoSuchContainer:
-            end.oom = False   # the runtime has not created it yet
-        if end.oom:
-            container.write_exit(end)
     departure = None
     if present.has_endpoint(container.places.run, container.id):
         from pyruntime.networks.attach import Departure  # lazy: only with networks

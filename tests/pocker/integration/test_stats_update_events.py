@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -163,6 +164,26 @@ def test_a_program_that_is_killed_for_want_of_memory(pocker: Pocker) -> None:
     assert done.returncode != 0
     actions = pocker.ok("events", "--stream=false", "--format", "{{.Action}}").splitlines()
     assert actions == ["create", "start", "oom", "die"]
+
+
+def test_oom_kills_are_known_without_the_cgroup(pocker: Pocker) -> None:
+    """systemd removes a scope with all cgroups in it when the monitor has ended, before the command cleans up."""
+    script = "until [ -e /go ]; do sleep 0.1; done; x=$(head -c 200m /dev/zero | tr '\\0' x)"
+    with pocker.start("run", "--name", "greedy", "--network", "none", "-m", "16m", "--memory-swap", "16m", "busybox",
+                      "sh", "-c", script) as running:
+        pocker.eventually(lambda: pocker.statuses() == {"greedy": "running"}, "it runs")
+        directory = pocker.directory("greedy")
+        state = json.loads((pocker.run / "runtime" / directory.name / "state.json").read_text())
+        with (directory / "lock").open() as lock:   # the command waits for it before it cleans up
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            pocker.ok("exec", "greedy", "touch", "/go")
+            pocker.eventually((directory / "exit").exists, "it has ended")
+            for path in set(state["cgroup"].values()):
+                os.rmdir(path)
+        running.communicate(timeout=60)
+    actions = pocker.ok("events", "--stream=false", "--format", "{{.Action}}").splitlines()
+    assert actions[-2:] == ["oom", "die"]
+    assert json.loads(pocker.ok("inspect", "greedy"))[0]["State"]["OOMKilled"] is True
 
 
 def test_events_of_volumes_networks_and_images(pocker: Pocker) -> None:

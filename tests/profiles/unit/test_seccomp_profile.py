@@ -161,10 +161,10 @@ def test_a_profile_in_dockers_format() -> None:
             {"name": "write", "action": "SCMP_ACT_ERRNO", "errnoRet": 5}]}
     plain = of_document(document, CAPABILITIES)
     names = [name for rule in plain["syscalls"] for name in rule["names"]]
-    x86 = os.uname().machine == "x86_64"
-    assert names == ["read", "clone", "ptrace", *(["arch_prctl"] if x86 else []), "write"]
-    if x86:
-        assert plain["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+    machine = os.uname().machine
+    assert names == ["read", "clone", "ptrace", *(["arch_prctl"] if machine == "x86_64" else []), "write"]
+    assert plain.get("architectures") == {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+                                          "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]}.get(machine)
     admin = of_document(document, ["CAP_SYS_ADMIN"])
     assert "mount" in plainly_allowed(admin) and not any(rule["names"] == ["clone"] for rule in admin["syscalls"])
     assert compile_filter(Node(plain)).program
