@@ -14,7 +14,7 @@ from pyruntime.errors import UsageError
 from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.config.template import template
 from pyruntime.system.environment import last_of_each
-from pyruntime.system.files import write
+from pyruntime.system.files import replace
 from pyruntime.system.installed import native
 from pyruntime.system.json import encode
 
@@ -138,7 +138,7 @@ def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, given
     with _lock:
         found = _kept.pop(key, None)
         if found is None:
-            write(f"{bundle}/config.json", encode(document).encode())
+            replace(f"{bundle}/config.json", encode(document).encode())
             found = engine.prepare(bundle, given=given, controllers=_CONTROLLERS)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]

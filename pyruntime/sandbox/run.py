@@ -58,7 +58,10 @@ class Run:
               console: socket | None = None, known: Callable[[], None] = lambda: None) -> None:
         """Start the program. ``known`` is called before it is executed. Raises StepError if it cannot be executed."""
         def on_pid(pid: int) -> None:
-            self.pidfd = os.pidfd_open(pid)
+            try:
+                self.pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                raise _lost(pid) from None
             self._pid = pid
             known()
 
@@ -114,9 +117,7 @@ class Run:
         except ChildProcessError:
             lost = reaped_status(self.pidfd)
             if lost is None:
-                raise StateError(f"the exit status of process {pid} is lost: this program ignores SIGCHLD"
-                                 " (signal.signal(signal.SIGCHLD, signal.SIG_DFL) ends that), or another part of it"
-                                 " waits for all children; from Linux 6.15 on neither matters") from None
+                raise _lost(pid) from None
             return lost, 0.0, 0, 0, 0
         return (status, used.ru_utime + used.ru_stime, used.ru_maxrss << 10, used.ru_inblock * _BLOCK,
                 used.ru_oublock * _BLOCK)
@@ -198,6 +199,12 @@ def follow(pump: Pump, kept: KeptOutput, pidfd: int, deadline: float, *, stop: i
 
 def _failed(error: OSError) -> PyruntimeError:
     return PyruntimeError(f"a run in a sandbox failed: {error.strerror or error}")
+
+
+def _lost(pid: int) -> StateError:
+    return StateError(f"the exit status of process {pid} is lost: this program ignores SIGCHLD"
+                      " (signal.signal(signal.SIGCHLD, signal.SIG_DFL) ends that), or another part of it waits for all"
+                      " children; from Linux 6.15 on neither matters")
 
 
 def _remove(group: Subgroup) -> None:

@@ -7,6 +7,7 @@ containers have no lists for the front (plan/life.py): the commands work on them
 from __future__ import annotations
 
 import os
+from _signal import SIG_DFL, SIGCHLD, getsignal  # type: ignore[import-not-found]
 
 from pyruntime.errors import StepError, UsageError
 from pyruntime.runtime.cgroups.subgroup import Subgroup
@@ -70,16 +71,17 @@ class Preparation:
         return carry_out(container, self.config, self._form.fill({ID_MARK: container_id}, {}), request, self._kept_text,
                          beside=lambda record: False, settle=container.write)
 
-    def entrance(self, cgroup: Sequence[str], *, terminal: bool) -> Form:
-        """The plan of `exec` into one of the containers; ``cgroup`` is as in ExecRequest, with _GROUP_MARK."""
-        key = (*cgroup, str(terminal))
+    def entrance(self, cgroup: Sequence[str], *, terminal: bool, waits: bool) -> Form:
+        """The plan of `exec` into one of the containers; ``cgroup`` is as in ExecRequest, with _GROUP_MARK. ``waits``:
+        whether the process waits until the caller knows it."""
+        key = (*cgroup, str(terminal), str(waits))
         form = self._entrances.get(key)
         if form is None:
             process = asked_process(self._kept, ["/"], terminal=terminal)
             config = Config({**self._kept, "process": process}, "exec", self.config.bundle)
             plan = exec_plan(StateDirectory(self.root, ID_MARK), StateRecord(id=ID_MARK, cgroup=self._cgroup), config,
                              ExecRequest(cgroup=cgroup), self._host, namespaces_of(config))
-            if not terminal:   # whose master end is received before the command is executed
+            if not waits:
                 plan.steps = [step for step in plan.steps if step.op.name != "report_process"]
             form = self._entrances[key] = Form(plan, [ID_MARK, _GROUP_MARK])
         return form
@@ -138,7 +140,10 @@ class Entrance:
         `Runtime.exec`. Raises StepError; then nothing of the process is left."""
         name = group.name if group else ""
         where = [f"{group.controllers}:{_GROUP_MARK}" if group.controllers else _GROUP_MARK] if group else []
-        form = self._preparation.entrance(where, terminal=console is not None)
+        # The master end of a terminal is received before the command is executed. An ended process may be gone at once
+        # if this program ignores SIGCHLD, or has a handler that waits for all children.
+        waits = console is not None or getsignal(SIGCHLD) != SIG_DFL
+        form = self._preparation.entrance(where, terminal=console is not None, waits=waits)
         variables = last_of_each(self._env if env is None else env)
         path = cwd or self._cwd
         plan = form.fill({ID_MARK: self._id, _GROUP_MARK: name}, {
