@@ -170,10 +170,11 @@ def test_later_changes_of_config_json_have_no_effect(c1: Runtime, bundle: Bundle
     c1.ok("exec", "c1", "true")
 
 
-def test_a_container_of_another_version(c1: Runtime) -> None:
-    (c1.root / "c1" / "exec.json").unlink()
+def test_the_file_for_exec_is_missing(c1: Runtime) -> None:
+    path = c1.root / "c1" / "exec.json"
+    path.unlink()
     done = c1("exec", "c1", "true")
-    assert done.returncode == 255 and "created by another version" in done.stderr
+    assert done.returncode == 255 and f'"{path}" is missing: delete the container and create it again' in done.stderr
 
 
 # --- process.json ----------------------------------------------------------------------------------------------------

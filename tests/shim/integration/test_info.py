@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime._version import __version__
+from pyruntime._version import __version__, commit
 from pyruntime.runtime.api import Runtime
 from pyruntime.shim import messages
 from pyruntime.shim.features import header
@@ -25,7 +25,8 @@ def test_the_header_is_current() -> None:
 
 @pytest.mark.parametrize("flag", ["-v", "--v", "-version", "--version"])
 def test_version(flag: str) -> None:
-    assert ran([SHIM, flag]).stdout.decode() == f"containerd-shim-pyruntime-v2:\n  Version:  {__version__}\n"
+    lines = f"containerd-shim-pyruntime-v2:\n  Version:  {__version__}\n  Revision: {commit()}\n"
+    assert ran([SHIM, flag]).stdout.decode() == lines
 
 
 @pytest.mark.parametrize("flag", ["-info", "--info"])
@@ -41,7 +42,7 @@ def test_info(flag: str, criu: bool, tmp_path: Path) -> None:
         assert done.returncode == 0 and not done.stderr
         info = messages.RUNTIME_INFO.decode(done.stdout)
         assert info["name"] == "io.containerd.pyruntime.v2"
-        assert info["version"] == {"version": __version__, "revision": ""}
+        assert info["version"] == {"version": __version__, "revision": commit()}
         assert info["options"] == (messages.ANY.decode(options) if given else None)
         assert info["features"]["type_url"] == "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
         features = json.loads(info["features"]["value"])
