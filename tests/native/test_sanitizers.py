@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 
 import pytest
 
+from pyruntime._version import commit
 from tests.conftest import TOP, compile_c
 from tests.shim.client import SHIM
 
@@ -30,7 +31,8 @@ const char *__asan_default_options(void)
 	return "log_path={directory}/report:detect_leaks=0:abort_on_error=1";
 }}
 """
-FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer",
+         f'-DCOMMIT="{commit()}"')
 INSIDE = 'mount --make-rprivate / && mount --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
