@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from threading import Thread
 
+from pyruntime.errors import HostError
 from pyruntime.system import kernel
 from pyruntime.system.uapi import CLONE_FS
 
@@ -24,12 +25,15 @@ def favoured() -> bool:
 def apart(work: Callable[[], None]) -> None:
     """Call ``work`` in a thread with a working directory, a umask and a priority of its own. With the program's umask,
     directories of sandboxes could be closed to this user, or open to others; real-time processes would not be limited
-    by cgroups, and cannot enter a cgroup of version 1. Raises what ``work`` raises."""
+    by cgroups, and cannot enter a cgroup of version 1. Raises HostError, and what ``work`` raises."""
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            kernel.unshare(CLONE_FS)
+            try:
+                kernel.unshare(CLONE_FS)
+            except PermissionError as error:   # filters of containers refuse all of unshare(2)
+                raise HostError(f"cannot use a sandbox: {error.strerror}: it needs CAP_SYS_ADMIN") from None
             os.umask(0o022)
             if favoured():
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -30,7 +30,7 @@ def room() -> Iterator[Room]:
     ("--privileged", "sandbox", ""),
     ("", "run", "the cgroups are mounted read-only, as in a container without privileges"),
     ("", "without cgroups", "this process has no CAP_SYS_ADMIN, as root in a container without privileges"),
-    ("", "sandbox", "cannot make mounts for a sandbox: unshare: Operation not permitted: it needs CAP_SYS_ADMIN"),
+    ("", "sandbox", "cannot use a sandbox: unshare: Operation not permitted: it needs CAP_SYS_ADMIN"),
     (f"--user {USER}", "run", FORBIDDEN),
     (f"--user {USER}", "unpack", FORBIDDEN),
     (f"--user {USER}", "sandbox", FORBIDDEN),
