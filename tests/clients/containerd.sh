@@ -306,7 +306,7 @@ task ls -q
 ctr container ls -q
 
 ## checkpoint
-run --detach $box $n sh -c 'mine=$(cat /proc/sys/kernel/random/uuid); while :; do echo $mine >/made; sleep 0.1; done'
+run --detach $box $n sh -c 'mine=$(cat /proc/sys/kernel/random/uuid); while :; do echo $mine >/new; mv /new /made; sleep 0.1; done'
 until_true 'task exec --exec-id a$try $n stat /made'
 made=$(task exec --exec-id before $n cat /made)
 status ctr container checkpoint --task --rw $n checkpoint-$n

@@ -170,6 +170,7 @@ gone
 
 ## top
 alive
+until_true 'docker top $n -o pid,comm | grep sleep$'   # before that, it is the runtime's init
 docker top $n -o pid,args | while read pid args
 do echo $args
 done
