@@ -119,6 +119,7 @@ def _follow(sock: object, record: StateRecord) -> None:
         if report.kind == channel.EXEC:
             ready = True
         elif report.kind == channel.FAILED:
+            end_process(record.pid, record.started)   # it is about to end: the container is stopped when this returns
             known = {entry[0]: Step(entry[1], entry[2], entry[3], {}, entry[4], ()) for entry in record.tail}
             if report.index not in known:
                 raise StepError(f"the container's init process failed: {report.call}: {report.detail}")
