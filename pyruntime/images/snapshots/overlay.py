@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
+from _signal import SIG_DFL, SIGCHLD, signal  # type: ignore[import-not-found]
 from _thread import get_native_id
+from contextlib import suppress
 
 from pyruntime.errors import HostError
 from pyruntime.images.snapshots.driver import Changes, Driver, copy_root, existing
@@ -185,19 +187,27 @@ def _among_links(directories: list[str], private: str, act: Callable[[str], int]
     for name, path in zip(short, directories, strict=True):
         os.symlink(os.path.abspath(path), f"{links}/{name}")
     names = ":".join(reversed(short))
+    answer, told = os.pipe2(os.O_CLOEXEC)   # a caller that ignores SIGCHLD gets no exit status
     child = os.fork()   # threads share the working directory
     if child == 0:
         code = errno.EIO
         try:
+            signal(SIGCHLD, SIG_DFL)
             os.chdir(links)
             code = act(names)
         except OSError as error:
             code = error.errno or errno.EIO
         finally:
-            os._exit(code if code < 256 else errno.EIO)
-    status = os.waitpid(child, 0)[1]
-    if status:
-        code = status >> 8 or errno.EIO
+            try:
+                os.write(told, code.to_bytes(4, "little"))
+            finally:
+                os._exit(0)
+    os.close(told)
+    code = int.from_bytes(os.read(answer, 4) or errno.EIO.to_bytes(4, "little"), "little")
+    os.close(answer)
+    with suppress(ChildProcessError):   # see above
+        os.waitpid(child, 0)
+    if code:
         raise OSError(code, os.strerror(code))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -339,3 +341,24 @@ def test_a_view_by_every_kernel_interface(store: Store, image: Image, monkeypatc
         assert Path(f"/proc/self/fd/{view.fd}/etc/passwd").read_bytes() == b"second"
     assert asked == [{"lowerdir+"}] + [{"lowerdir"}] * (way != "lowerdir+")
     assert os.listdir(store.layout.below("work")) == work
+
+
+@pytest.mark.parametrize("way", ["names", "fuse"])
+def test_a_caller_that_ignores_sigchld(tmp_path: Path, place: Path, way: str) -> None:
+    """It has no exit statuses of its children."""
+    directories, target = many(tmp_path, 3), place / "rootfs"
+    for name in ("upper", "work"):
+        (place / name).mkdir()
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        if way == "names":
+            overlay.mount_by_names(directories, str(target), str(place), [])
+        else:
+            overlay.mount_by_fuse(str(shutil.which("fuse-overlayfs")), directories, str(target), str(place))
+        with pytest.raises(OSError):
+            overlay.mount_by_names(directories, "/nonexistent", str(place), [])
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    found = os.listdir(target)
+    kernel.umount2(str(target))
+    assert len(found) == 4
