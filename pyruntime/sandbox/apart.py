@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from threading import Thread
+from threading import Event, Thread
 
 from pyruntime.errors import HostError
 from pyruntime.system import kernel
@@ -41,9 +41,17 @@ def apart(work: Callable[[], None]) -> None:
             work()
         except BaseException as error:
             failures.append(error)
+        finally:
+            over.set()
 
+    over = Event()
     thread = Thread(target=run, name="pyruntime-sandbox")
     thread.start()
+    try:
+        over.wait()   # Thread.join cannot be called again after an exception (before Python 3.13)
+    except BaseException:   # of a signal's handler: the thread uses and makes what the caller will undo
+        over.wait()
+        raise
     thread.join()
     try:
         if failures:

@@ -115,7 +115,12 @@ class SandboxContainer:
             undo.callback(self._control.close)
             silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             with theirs, os.fdopen(silence):
-                self._make(undo, (theirs.fileno(), silence, silence))
+                try:
+                    self._make(undo, (theirs.fileno(), silence, silence))
+                except BaseException:
+                    if hasattr(self, "entrance"):   # the container exists
+                        self._delete()
+                    raise
             self._held = undo.pop_all()
         _living.add(self)
 
@@ -190,11 +195,7 @@ class SandboxContainer:
         if not self.entrance.has_cgroup:
             self.unenforced = BY_CGROUPS
         if self._network:
-            try:
-                self._network.enter(self.entrance.pid)
-            except BaseException:
-                self._delete()
-                raise
+            self._network.enter(self.entrance.pid)
 
     def _do_without(self, error: HostError | StepError) -> None:
         """Give up the limits of a controller that the host lacks, or that is not delegated to this user, or all

@@ -79,7 +79,10 @@ def _hidden(pid: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     # It may have begun in between; /proc of another pid namespace says nothing about this pid.
-    return os.path.lexists("/proc/self") and not os.path.lexists(f"/proc/{pid}/stat")
+    try:
+        return os.readlink("/proc/self") == str(os.getpid()) and not os.path.lexists(f"/proc/{pid}/stat")
+    except OSError:
+        return False
 
 
 def start_time(pid: int) -> int:

@@ -13,11 +13,13 @@ from pyruntime.runtime.lifecycle.status import CREATED, CREATING, PAUSED, RUNNIN
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.plan.steps import Step
 from pyruntime.system import sockets
+from pyruntime.system.processes import wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_LAST_MOMENTS = 2   # seconds for an init that has reported its failure
 _REFUSED = {
     RUNNING: "cannot start an already running container",
     STOPPED: "cannot start a container that has stopped",
@@ -119,7 +121,8 @@ def _follow(sock: object, record: StateRecord) -> None:
         if report.kind == channel.EXEC:
             ready = True
         elif report.kind == channel.FAILED:
-            end_process(record.pid, record.started)   # it is about to end: the container is stopped when this returns
+            if not wait(record.pid, record.started, seconds=_LAST_MOMENTS):   # the container is stopped now
+                end_process(record.pid, record.started)
             known = {entry[0]: Step(entry[1], entry[2], entry[3], {}, entry[4], ()) for entry in record.tail}
             if report.index not in known:
                 raise StepError(f"the container's init process failed: {report.call}: {report.detail}")

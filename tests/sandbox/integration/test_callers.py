@@ -228,3 +228,38 @@ with Sandbox(ROOTFS) as box:
 found["told"] = told
 """))
     assert found["told"] == [5] * 5 or (not TELLS_STATUSES and "is lost" in found["told"][-1]), found
+
+
+def test_an_exception_of_a_signal_handler(place: Path) -> None:
+    """While a sandbox is being made in another thread: it is removed when it exists."""
+    found = root(place, script(place, """
+import signal, time
+from pyruntime.sandbox import container
+class Alarm(Exception):
+    pass
+def alarm(*_):
+    raise Alarm
+signal.signal(signal.SIGALRM, alarm)
+create = container.SandboxContainer._create
+def interrupted(*words):
+    create(*words)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+    time.sleep(0.1)
+def mine():
+    tasks = os.listdir("/proc/self/task")
+    children = "".join(open(path).read() for path in map("/proc/self/task/{}/children".format, tasks))
+    states = [name for name in os.listdir("/run/pyruntime-sandbox/state") if f"-{os.getpid()}-" in name]
+    return [children.split(), states, len(os.listdir("/proc/self/fd"))]
+""", """
+with Sandbox(ROOTFS):
+    pass
+found["before"] = mine()
+container.SandboxContainer._create = interrupted
+try:
+    Sandbox(ROOTFS)
+except Alarm:
+    found["stopped"] = True
+found["after"] = mine()
+"""))
+    assert found["stopped"] and found["after"] == found["before"], found
+    assert found["before"][:2] == [[], []]
