@@ -80,14 +80,17 @@ def _join(path: str) -> bool:
     if start_time(pid) != started:
         return False
     here = os.getcwd()
-    fds = []
+    fds: list[int] = []
     try:
         # Opened before the first setns(2), after which they may be inaccessible.
-        fds = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, _ in _NAMESPACES]
+        for name, _ in _NAMESPACES:
+            fds.append(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC))
         for fd, (_, kind) in zip(fds, _NAMESPACES, strict=True):
             kernel.setns(fd, kind)
         os.chdir(here)   # setns(2) of a mount namespace changes to its root, and paths may be relative
     except OSError as error:
+        if len(fds) < len(_NAMESPACES) and start_time(pid) != started:   # it has ended just now
+            return False
         raise HostError(f"cannot join the user namespace of your containers, kept by process {pid}:"
                         f" {error.strerror}") from None
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import COMMAND
 from tests.containers import cgroups
 from tests.hosts.integration.hosts import COMMANDS, FEW, RESTRICT, USER, USUAL, Host, Room, every
 
@@ -24,9 +25,15 @@ CHROOT = "the root directory is that of a chroot, and not a mount point: mount t
 RAMDISK = "ramdisk (initramfs), which cannot be exchanged: give pyruntime --no-pivot"
 NO_MEMFD = "vm.memfd_noexec=2 does not allow the stub to be executed from memory, and no directory can hold"
 
+if COMMAND.is_relative_to("/tmp") or COMMAND.is_relative_to("/run"):
+    pytest.skip(f"each of these hosts has a /tmp and a /run of its own, which cover {COMMAND}: test another checkout",
+                allow_module_level=True)
+
 MAKE_USERS_DIRECTORY = "mkdir -p -m 755 /run/user; mkdir -m 700 /run/user/$uid; chown $uid /run/user/$uid"
 NOEXEC = f"""
 for place in /tmp /run /dev/shm /var/tmp; do mount -t tmpfs -o mode=1777,noexec tmpfs $place; done
+# A checkout that is there is still on its own filesystem.
+test -e "$top" || {{ mkdir -p "$top"; mount --bind "/mnt/hidden$top" "$top"; }}
 {MAKE_USERS_DIRECTORY}
 """
 # Without the files that a kernel with this sysctl has, the message would not name it.
