@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundles.build import busybox_rootfs
+from tests.conftest import TOP
 from tests.shim.client import Container, Machine, ShimError, until
 
 NOEXEC = "for place in /tmp /dev/shm /var/tmp; do mount -t tmpfs -o mode=1777,noexec tmpfs $place; done;" \
@@ -28,9 +29,16 @@ def test_a_life_on_a_restricted_host(tmp_path: Path, setup: str, words: str) -> 
     busybox_rootfs(tmp_path / "image")
     machine = Machine(tmp_path, suffix=tmp_path.name)
     try:
-        # The test's directory stays as it is.
-        machine.room.ok("sh", "-ec", f"mkdir /run/kept; mount --bind {tmp_path} /run/kept; {setup};"
-                                     f" mkdir -p {tmp_path}; mount --bind /run/kept {tmp_path}")
+        # The test's directory and this checkout stay as they are.
+        machine.room.ok("sh", "-ec", f"""
+            mkdir /run/kept /run/checkout
+            mount --bind {tmp_path} /run/kept
+            mount --bind {TOP} /run/checkout
+            {setup}
+            mkdir -p {tmp_path}
+            mount --bind /run/kept {tmp_path}
+            test -e {TOP}/Makefile || {{ mkdir -p {TOP}; mount --bind /run/checkout {TOP}; }}
+            umount /run/checkout""")
         container = Container(machine, "one", "sh", "-c", "echo fine; sleep 1000")
         if words:
             with pytest.raises(ShimError, match=words):
