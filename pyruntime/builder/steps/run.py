@@ -120,8 +120,10 @@ def _run(runtime: Runtime, container_id: str, bundle: str, network: RunNetwork, 
             raise BuildError("the build was ended")
         status = os.waitstatus_to_exitcode(found)
     finally:
-        network.depart()
-        runtime.delete(container_id, force=True)
+        try:
+            network.depart()
+        finally:   # whatever has failed before
+            runtime.delete(container_id, force=True)
     return status if status >= 0 else 128 - status
 
 

@@ -152,7 +152,7 @@ def room() -> Iterator[Room]:
 
 @pytest.mark.parametrize(("host", "user"), ROWS)
 def test_a_restricted_host(room: Room, host: Host, *, user: bool) -> None:
-    before = cgroups()
+    before, builds = cgroups(), set(Path("/sys/fs/cgroup").glob("*/pocker-build.*"))
     expected = (host.user if user else host.root) or {}
     assert set(expected) <= set(host.commands) | set(USUAL)
     wrong = []
@@ -165,5 +165,10 @@ def test_a_restricted_host(room: Room, host: Host, *, user: bool) -> None:
             right = done.status != 0 and words in done.err and "Traceback" not in done.err
         if not right or done.left:
             wrong.append(f"{command}: {done}, expected {words or 'fine'}")
+    left = set(Path("/sys/fs/cgroup").glob("*/pocker-build.*")) - builds
+    for cgroup in left:
+        cgroup.rmdir()
     assert not wrong, "\n".join(wrong)
     assert cgroups() <= before
+    # Without descriptors a build cannot clean up. The next one does, by a record that was in this host's own /run.
+    assert not left or host.limit
