@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,17 +36,16 @@ gone() {{ quietly docker rm -f $n; }}
 SCRIPTS = scripts("docker.sh")
 
 
-def both(docker: Docker, script: str) -> list[subprocess.CompletedProcess[str]]:
+def check(docker: Docker, script: str) -> None:
     """Run a script with pyruntime and with runc."""
-    number = list(SCRIPTS).index(script)
-    return [played(docker.room, f"runtime={runtime}\n{_PRELUDE}", SCRIPTS[script], f"{name}-{number}")
-            for name, runtime in (("ours", "pyruntime"), ("runc", "other"))]
+    configured = {"pyruntime": "pyruntime", "runc": "other"}
+    assert_same(lambda runtime, name: played(
+        docker.room, f"runtime={configured[runtime]}\n{_PRELUDE}", SCRIPTS[script], name), list(SCRIPTS).index(script))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_same_as_runc(docker: Docker, script: str) -> None:
-    ours, theirs = both(docker, script)
-    assert_same(ours, theirs)
+    check(docker, script)
 
 
 def test_the_client_uses_pyruntime(docker: Docker) -> None:
@@ -86,8 +84,7 @@ def remapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
 
 @pytest.mark.parametrize("script", REMAPPED)
 def test_the_same_as_runc_with_users_remapped(remapped: Docker, script: str) -> None:
-    ours, theirs = both(remapped, script)
-    assert_same(ours, theirs)
+    check(remapped, script)
 
 
 def test_users_are_remapped(remapped: Docker) -> None:

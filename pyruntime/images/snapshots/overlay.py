@@ -12,7 +12,6 @@ import errno
 import os
 from _signal import SIG_DFL, SIGCHLD, signal  # type: ignore[import-not-found]
 from _thread import get_native_id
-from contextlib import suppress
 
 from pyruntime.errors import HostError
 from pyruntime.images.snapshots.driver import Changes, Driver, copy_root, existing
@@ -205,8 +204,10 @@ def _among_links(directories: list[str], private: str, act: Callable[[str], int]
     os.close(told)
     code = int.from_bytes(os.read(answer, 4) or errno.EIO.to_bytes(4, "little"), "little")
     os.close(answer)
-    with suppress(ChildProcessError):   # see above
+    try:  # noqa: SIM105 -- contextlib is too dear for the hot path
         os.waitpid(child, 0)
+    except ChildProcessError:   # see above
+        pass
     if code:
         raise OSError(code, os.strerror(code))
 

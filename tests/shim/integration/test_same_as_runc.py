@@ -27,9 +27,6 @@ del CASES["a runtime that is missing"]   # an option of containerd's own shim
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_as_runc(daemon: Containerd, case: str) -> None:
-    number = list(CASES).index(case)
-    with_ours, with_runc = (f"with='--runtime io.containerd.{name}.v2'" for name in ("pyruntime", "runc"))
     script = CASES[case].replace("--runc-binary $runtime", "$with").replace("shim-runc-v2", "shim-.*-v2")
-    ours, theirs = (played(daemon.room, f"{choice}\n{PRELUDE}", script, f"{name}-{number}")
-                    for name, choice in (("ours", with_ours), ("runc", with_runc)))
-    assert_same(ours, theirs)
+    assert_same(lambda runtime, name: played(
+        daemon.room, f"with='--runtime io.containerd.{runtime}.v2'\n{PRELUDE}", script, name), list(CASES).index(case))
