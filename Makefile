@@ -32,6 +32,9 @@ LINK_proxy   = $(GUARD) $(PIE)
 LINK_front   = $(GUARD) $(PIE)
 LINK_shim    = $(GUARD) $(PIE)
 
+# Without bytecode, each of the many interpreters that the tests start would compile its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The stamp of tools/install-deps. A build that must not install packages (by pip or a distribution) sets PACKAGES= (empty).
 PACKAGES := build/.packages
 

@@ -284,6 +284,7 @@ def chatter(pocker: Pocker, *words: str) -> None:
     pocker.ok("run", "-d", "--name", "chatter", *words, *NONE, "busybox", "sh", "-c",
               "trap 'exit 4' TERM; number=0; while :; do number=$((number + 1));"
               " echo $number of many lines; [ $((number % 500)) != 0 ] || sleep 0.02; done")
+    pocker.eventually(lambda: bool(pocker.ok("logs", "--tail", "1", "chatter")), "the first line is in the log")
 
 
 def last_line(pocker: Pocker) -> int:

@@ -70,7 +70,7 @@ def test_the_server_is_killed_again_and_again(daemon: Containerd) -> None:
             time.sleep(0.01)
     assert wrong == []
     assert kills > 3
-    left = daemon.room.run("sh", "-c", "pgrep -af 'pyruntime-v2 [-]namespace'; mount | grep rootfs;"
+    left = daemon.room.run("sh", "-c", "pgrep -af 'pyruntime-v2 [-]namespace'; mount | grep ' /run/.*rootfs';"
                            f" ls /run/ctd/io.containerd.runtime.v2.task/{NAMESPACE}"
                            f" /run/containerd/pyruntime/{NAMESPACE}; ls /run/containerd/s | grep '^py[0-9a-f]*$'")
     assert [line for line in left.stdout.splitlines() if line and not line.endswith(":")] == [], left.stdout
