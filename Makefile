@@ -42,7 +42,7 @@ PACKAGES := build/.packages
 COMMIT := pyruntime/_commit.py
 $(shell tools/commit)
 
-.PHONY: all help deps install uninstall deb dist news release-check demo test test-arm64 test-critest test-guest test-pythons test-upgrade
+.PHONY: all help deps install uninstall deb dist news release-check demo test test-all test-arm64 test-critest test-guest test-pythons test-upgrade
 .PHONY: test-vm cross conformance fuzz bench lint generate clean
 
 all: $(VENV)/.installed $(VENV)/.bytecode $(BUILT)  ## build everything into .venv
@@ -159,14 +159,21 @@ release-check: all  ## check that the version can be tagged, or is tagged correc
 demo: all  ## create the sample bundle and run its container through the whole lifecycle
 	@tools/demo
 
-# The tests mostly wait: TESTS_JOBS=N runs them in N processes, 0 one after the other.
-TESTS_JOBS ?= 0
+# Two processes for each CPU, at most 16: each collects all tests, in 5 s and 300 MB. One after the other with TESTS=path.
+TESTS_JOBS ?= $(if $(TESTS),0,$(shell cpus=$$(nproc); echo $$((cpus < 8 ? 2 * cpus : 16))))
 TESTS      ?=
-test: all  ## run all tests that this host can run (TESTS=path: these; TESTS_JOBS=N: in N processes)
+PYTEST      = $(PY) -m pytest -n $(TESTS_JOBS) --dist worksteal
+test: all  ## run all tests but the slowest (TESTS=path: all of these; TESTS_JOBS=N: in N processes, 0: one after the other)
 	@tools/install-deps test
 	@$(MAKE) -s lint
 	-@$(PY) -m tests.clients.builds
-	$(PY) -m pytest -n $(TESTS_JOBS) --dist worksteal $(TESTS)
+	$(PYTEST) $(or $(TESTS),--without-slow)
+
+test-all: all  ## run all tests that this host can run
+	@tools/install-deps test
+	@$(MAKE) -s lint
+	-@$(PY) -m tests.clients.builds
+	$(PYTEST)
 
 test-vm: all  ## run the tests and the official suite in a Debian guest with cgroup v2 and systemd (ARGS=--release trixie)
 	@tools/install-deps vm

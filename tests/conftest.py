@@ -37,6 +37,7 @@ pytest.register_assert_rewrite("tests.containers", "tests.front")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--commands", metavar="DIRECTORY", help="test the commands in DIRECTORY, for example those of an "
                      "installed package [default: .venv/bin, else PATH]")
+    importlib.import_module("tests.slow").add_options(parser)
     # Not in pytest_configure: the conftest.py files below are loaded before that, and import tests/commands.py.
     if directory := parser.parse_known_args(sys.argv[1:]).commands:
         os.environ[COMMANDS] = directory
@@ -44,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Provide the fixtures of tests/containers.py and tests/front.py, and the hooks of the others."""
-    for name in ("containers", "front", "workers", "progress"):
+    for name in ("containers", "front", "workers", "progress", "slow"):
         config.pluginmanager.register(importlib.import_module(f"tests.{name}"))
 
 

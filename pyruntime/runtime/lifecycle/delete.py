@@ -37,7 +37,11 @@ def kill(root: str, container_id: str, signal: int, *, everything: bool = False)
         raise StateError(f'container not running: "{container_id}" is {status}')
     # Init first: it may exit once the others are dead, and the caller would get the error that the container is not
     # running.
-    _signal_init(record, signal)
+    try:
+        _signal_init(record, signal)
+    except StateError:   # it has ended meanwhile
+        if not everything:
+            raise
     if everything or (signal == SIGKILL and not record.own_pids):
         _signal_group(record, signal, but=record.pid)
     if signal == SIGKILL and status == PAUSED:

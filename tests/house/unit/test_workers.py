@@ -1,4 +1,4 @@
-"""Tests in several processes: tests/workers.py and tests/progress.py."""
+"""How the tests run: tests/workers.py, tests/progress.py and tests/slow.py."""
 
 from __future__ import annotations
 
@@ -12,17 +12,38 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TOP
+from tests.slow import SLOW
 from tests.workers import ALONE, Machine
 
 PATIENCE = 60
 
 
-@pytest.mark.parametrize("entry", ALONE)
-def test_an_exception_names_tests_that_exist(entry: str) -> None:
+@pytest.mark.parametrize("entry", [*ALONE, *SLOW])
+def test_an_entry_names_tests_that_exist(entry: str) -> None:
     module, _, function = entry.partition("::")
     path = TOP / "tests" / module
     assert path.exists() and (not function or f"\ndef {function}(" in path.read_text())
-    assert ALONE[entry]
+
+
+def test_slow_tests_are_left_out_if_asked_for() -> None:
+    def collected(*options: str) -> str:
+        words = ["--collect-only", "-q", "-p", "no:cacheprovider", *options, "tests/bench"]
+        return subprocess.run([sys.executable, "-m", "pytest", *words], cwd=TOP, capture_output=True, text=True,
+                              check=False, timeout=300, env={**os.environ, "PYTEST_ADDOPTS": ""}).stdout
+
+    slow = next(name for name in SLOW if name.startswith("bench/"))
+    assert f"tests/{slow}::" in collected()
+    shown = collected("--without-slow")
+    assert f"tests/{slow}::" not in shown and f"s  {slow}" in shown and "deselected" in shown
+
+
+def test_processor_times_of_a_run_in_two_processes(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "--processor-times",
+                    tmp_path / "times", "tests/system/unit/test_terminal.py"], cwd=TOP, check=True, timeout=300,
+                   stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path), "PYTEST_ADDOPTS": ""})
+    lines = [line.split(" ", 2) for line in (tmp_path / "times").read_text().splitlines()]
+    assert lines and len(lines) == len({name for _, _, name in lines}), "each test once"
+    assert all(0 <= float(used) < 60 and 0 <= float(lasted) < 60 for used, lasted, _ in lines)
 
 
 class Visit(threading.Thread):

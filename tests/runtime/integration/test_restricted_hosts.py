@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from pyruntime.runtime.cgroups.host import discover
+from pyruntime.runtime.lifecycle import delete
+from pyruntime.system import processes
 from tests.commands import COMMAND
 from tests.containers import PATIENCE, Bundle, Runtime, end
 
@@ -153,6 +155,20 @@ def test_processes_that_outlive_init_are_reached(runtime: Runtime, bundle: Bundl
     runtime.ok("kill", "--all", "c1", "TERM")
     until(lambda: not any(map(alive, pids)), "kill --all of a stopped container")
     runtime.ok("delete", "c1")
+
+
+def test_all_are_reached_although_init_ends_meanwhile(runtime: Runtime, bundle: Bundle,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the status and the signal."""
+    pids = _children(runtime, bundle)
+
+    def ended(pid: int, *_: object) -> None:
+        os.kill(pid, signal.SIGKILL)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(processes, "send_signal", ended)
+    delete.kill(str(runtime.root), "c1", signal.SIGTERM, everything=True)
+    until(lambda: not any(map(alive, pids)), "kill --all of a container that has just ended")
 
 
 def test_run_kills_processes_that_outlive_init(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
