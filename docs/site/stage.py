@@ -58,7 +58,7 @@ def _link(found: re.Match[str], file: Path, table: dict[Path, Path]) -> str:
 
 
 def unlisted(index: str, names: list[str]) -> str:
-    """A table of contents of the pages that those of the first page lack: documents that nobody has given a place."""
+    """A last, hidden table of contents for the pages that no table of the first page lists."""
     entries = re.findall(r"^(?:[^<\n]+ <)?([\w/*-]+)>?$", index[index.index("```{toctree}"):], re.M)
     left = sorted(name for name in names if not any(fnmatch(name, entry) for entry in entries))
     return "\n".join(["", "```{toctree}", ":hidden:", ":caption: More", "", *left, "```", ""]) if left else ""

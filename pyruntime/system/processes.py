@@ -86,8 +86,8 @@ def _hidden(pid: int) -> bool:
 
 
 def start_time(pid: int) -> int:
-    """The start time of a process in clock ticks since boot; 0 if there is none, or a zombie. Raises HostError for a
-    process of this user that /proc hides (hidepid, proc(5))."""
+    """When a process started, in clock ticks since boot; 0 if it does not exist or is a zombie. Raises HostError if it
+    is a process of this user that /proc hides (hidepid, proc(5))."""
     words = _stat(pid)
     return int(words[19]) if words else 0
 

@@ -1,4 +1,4 @@
-"""Records: the JSON files by which one process tells a later one what there is.
+"""Records: the JSON files in which a process describes what it has made, for the processes after it.
 
 The later process may be of another version of pyruntime (docs/upgrade.md). The member ``version`` of a record is the
 number of its format; a record without it has format 1. A member that older versions may ignore, and whose absence means

@@ -59,7 +59,7 @@ for number in $numbers; do
 done
 exit 0
 """
-# The sysctl user.max_user_namespaces belongs to a user namespace: one that maps every ID to itself.
+# user.max_user_namespaces is counted for each user namespace: it is set in a new one, which maps every ID to itself.
 IN_USER_NAMESPACE = """
 unshare --user --mount --keep-caps sh -c 'until test -e /mnt/mapped; do sleep 0.02; done; . /mnt/inside.sh' & pid=$!
 until test "$(readlink /proc/$pid/ns/user)" != "$(readlink /proc/self/ns/user)"; do sleep 0.02; done
