@@ -54,23 +54,23 @@ def directory(site: Site) -> str:
     return f"{site.run}/networks/up"
 
 
-def up(site: Site) -> dict[str, UpNetwork]:
-    """The networks that are up."""
-    found = {}
+def up(site: Site) -> list[str]:
+    """The names of the networks that are up."""
     try:
-        names = os.listdir(directory(site))
+        return [name for name in os.listdir(directory(site)) if not name.endswith(".new")]
     except FileNotFoundError:
-        return {}
-    for name in names:
-        try:
-            path = f"{directory(site)}/{name}"
-            with open(path, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
-            continue   # the network went down just now
-        if not name.endswith(".new"):
-            found[name] = UpNetwork.parse(data, path, "stop the network's containers, and remove this file")
-    return found
+        return []
+
+
+def read(site: Site, name: str) -> UpNetwork | None:
+    """The record of a network that is up. Raises RecordError."""
+    path = f"{directory(site)}/{name}"
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    return UpNetwork.parse(data, path, "stop the network's containers, and remove this file")
 
 
 def raise_up(site: Site, netlink: Netlink, network: Network, *, replace: bool = False) -> Link:
@@ -209,7 +209,7 @@ def rebuild(site: Site, network: Network) -> None:
 def take_down(site: Site, name: str) -> None:
     """Remove the bridge and rules of a network that no container uses; after the last network, the host's sysctls are
     restored."""
-    state = up(site).get(name)
+    state = read(site, name)
     if state is None:
         return
     netlink = Netlink()

@@ -245,7 +245,15 @@ class Server:
     # --- which networks are up ----------------------------------------------------------------------------------------
 
     def _gateways(self) -> set[str]:
-        return {gateway for state in bridges.up(self._site).values() for gateway in state.gateways}
+        """The addresses of the networks that are up. A damaged record is reported by the commands that need it."""
+        found: set[str] = set()
+        for name in bridges.up(self._site):
+            try:
+                state = bridges.read(self._site, name)
+            except RecordError:
+                continue
+            found.update(state.gateways if state else ())
+        return found
 
     def _tidy(self, now: float) -> None:
         """Bring down networks that have been unused for a while. So the end of a container need not wait for that, and

@@ -194,6 +194,21 @@ def test_the_name_server_is_started_again_and_ends_with_the_last_network(lab: La
     lab.eventually(lambda: gone(second), "it has ended")
 
 
+def test_a_damaged_record_of_one_network_does_not_stop_the_others(lab: Lab) -> None:
+    lab.ok("network", "create", "damaged")
+    lab.detached("web")
+    lab.detached("other", "--network", "damaged")
+    record = lab.run / "networks/up/damaged"
+    whole = record.read_text()
+    record.write_text("{}")
+    kill(process_of(lab, "names"))
+    lab.detached("late")
+    lab.eventually(lambda: not lab("exec", "late", "nslookup", "-type=a", "web").returncode, "names of another network")
+    lab.ok("network", "inspect", "damaged")
+    record.write_text(whole)
+    lab.eventually(lambda: not lab("exec", "other", "nslookup", "-type=a", "other").returncode, "it is served again")
+
+
 def test_a_renamed_container_is_found_by_its_new_name(lab: Lab) -> None:
     lab.detached("before")
     lab.ok("rename", "before", "after")
