@@ -1,4 +1,4 @@
-"""The slowest tests: those that end a program at every step, or build real software. ``make test`` leaves them out, so
+"""The slowest tests: those that end a program at every step, or build or compare whole trees of files. ``make test`` leaves them out, so
 that it ends within minutes; ``make test-all`` and `.ci/run` run them.
 
 ``pytest --processor-times FILE`` measures: a line for each test with the seconds of processor time of its process and
@@ -29,9 +29,15 @@ SLOW = {
     "images/integration/test_peer_trees.py": 26,
     "runtime/integration/test_front_exec.py": 22,
     "runtime/integration/test_front_calls.py": 19,
+    "packages/test_install.py": 16,
     "runtime/integration/test_exec_faults.py": 13,
+    "packages/test_wheel.py": 12,
     "commandline/integration/test_snapshot.py::test_every_word_of_the_tables_is_checked": 12,
     "bench/integration/test_bench.py": 11,
+    "pocker/integration/test_real_software.py": 10,
+    "runtime/integration/test_bad_input.py::test_every_wrong_configuration_is_refused_by_create": 9,
+    "images/integration/test_layer_overlay.py": 9,
+    "security/test_builds.py::test_a_cache_whose_content_becomes_a_link": 6,
 }
 
 
