@@ -312,7 +312,7 @@ made=$(task exec --exec-id before $n cat /made)
 status ctr container checkpoint --task --rw $n checkpoint-$n
 state
 gone
-quietly ctr container restore --live $n checkpoint-$n
+status ctr container restore --live $n checkpoint-$n
 state
 # The value exists only in the program's memory: a restarted program would write another value.
 task exec --exec-id remove $n rm /made
