@@ -14,15 +14,26 @@ import pytest
 from tests.conftest import TOP
 
 
+def module(program: str) -> ModuleType:
+    """A program as a module."""
+    loader = importlib.machinery.SourceFileLoader(program.replace("/", "_"), str(TOP / program))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec
+    loaded = importlib.util.module_from_spec(spec)
+    loader.exec_module(loaded)
+    return loaded
+
+
 @pytest.fixture(scope="module")
 def run() -> ModuleType:
     """tests/vm/run as a module."""
-    loader = importlib.machinery.SourceFileLoader("vm_run", str(TOP / "tests/vm/run"))
-    spec = importlib.util.spec_from_loader("vm_run", loader)
-    assert spec
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return module("tests/vm/run")
+
+
+@pytest.fixture(scope="module")
+def vm() -> ModuleType:
+    """tools/vm as a module."""
+    return module("tools/vm")
 
 
 def test_the_tree_is_copied_while_it_changes(run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +62,24 @@ def test_a_guest_that_there_is_not(variable: str, value: str, said: str) -> None
     done = subprocess.run([TOP / "tools/vm", "run", "true"], env={**os.environ, variable: value}, capture_output=True,
                           text=True, check=False, timeout=60)
     assert said in done.stderr and "Traceback" not in done.stderr and done.returncode
+
+
+@pytest.mark.parametrize(("mirror", "archive"), [
+    ("", "http://deb.debian.org/debian"), ("http://mirror.example/debian", "http://mirror.example/debian")])
+def test_the_archive_on_another_distribution(vm: ModuleType, monkeypatch: pytest.MonkeyPatch, mirror: str,
+                                             archive: str) -> None:
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    monkeypatch.setenv("VM_MIRROR", mirror)
+    assert vm.archives() == [f"deb {archive} {vm.RELEASE} main"]
+
+
+def test_an_archive_that_cannot_be_verified(vm: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the keys debootstrap would only warn."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(vm, "archives", lambda: pytest.fail("it goes on"))
+    monkeypatch.setattr(vm, "KEYRING", tmp_path / "debian-archive-keyring.gpg")
+    with pytest.raises(SystemExit) as stopped:
+        vm.build_disk(tmp_path)
+    assert stopped.value.code == 125 and "install debian-archive-keyring" in capsys.readouterr().err
