@@ -48,7 +48,7 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
                   user_namespace: str = "", drop_groups: bool = True) -> dict[str, Any]:
     """config.json of a sandbox whose init only waits. ``limited``: whether there are cgroups; ``cgroup``: its path; "":
     below the program's own, where that is writable. ``seccomp``: the filter; None: the default one. ``devices``: paths
-    of the host. ``without``: limits to leave out. ``user_namespace``: the path of the one that it joins; "": none.
+    of the host. ``without``: limits to leave out. ``user_namespace``: the path of a user namespace to join; "": none.
     ``drop_groups``: whether this program's supplementary groups can be given up there. Raises UsageError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
