@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.machinery
 import importlib.util
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -41,19 +44,45 @@ def test_the_tree_is_copied_while_it_changes(run: ModuleType, tmp_path: Path, mo
     tree = tmp_path / "checkout"
     (tree / "pyruntime/builder").mkdir(parents=True)
     (tree / "build").mkdir()
+    (tree / "ending/below").mkdir(parents=True)
+    (tree / "leading").symlink_to("kept")
     for name in ("pyruntime/builder/kept", "vanishing", "kept"):
         (tree / name).write_text(name)
-    link = os.link
+    link, readlink, scandir = os.link, os.readlink, os.scandir
 
     def raced(source: str, target: str, **options: bool) -> None:
         if source.endswith("vanishing"):
             os.unlink(source)
         link(source, target, **options)
 
+    def read(path: str) -> str:
+        os.unlink(path)
+        return readlink(path)
+
+    def listed(path: str | Path) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("below"):
+            shutil.rmtree(tree / "ending")
+        return scandir(path)
+
     monkeypatch.setattr(os, "link", raced)
+    monkeypatch.setattr(os, "readlink", read)
+    monkeypatch.setattr(os, "scandir", listed)
     copy = run.stage(tmp_path, tree)
     found = sorted(str(path.relative_to(copy)) for path in copy.rglob("*"))
-    assert found == ["kept", "pyruntime", "pyruntime/builder", "pyruntime/builder/kept"]
+    assert found == ["ending", "kept", "pyruntime", "pyruntime/builder", "pyruntime/builder/kept"]
+
+
+def test_a_file_that_cannot_be_copied(run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout/secret").touch()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "secret")
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(shutil, "copy2", refused)
+    with pytest.raises(shutil.Error, match="secret"):
+        run.stage(tmp_path, tmp_path / "checkout")
 
 
 @pytest.mark.parametrize(("variable", "value", "said"), [
