@@ -23,6 +23,19 @@ from pyruntime.runtime.config.template import template
 from tests.commands import COMMAND
 
 PATIENCE = 60
+# For a shell of root in a mount namespace of its own: `reachable DIRECTORY...` lets every user reach the interpreter
+# and the package, which may be below /root. The directories of the machine stay below $hidden.
+REACHABLE = """
+reachable() {
+    for place; do
+        mkdir -p "$hidden$place"; mount --bind "$place" "$hidden$place"
+    done
+    mount -t tmpfs -o mode=755 tmpfs /root
+    for place; do
+        mkdir -p "$place"; mount --bind "$hidden$place" "$place"
+    done
+}
+"""
 NEED_ROOT = {"integration", "security"}
 # Modules, and tests of other modules: those with a fixture of the runtime run twice, with the front and with the front
 # switched off.

@@ -73,7 +73,7 @@ class Builder:
         request.check()
         store, warn = self._images.store, self._images.warn
         options = self._options(request)
-        sweep(options.run)
+        sweep(options.run, warn)
         connections = Connections(self._images)
         with store.lease(), Origins(store, request.contexts, pull=self._pull, always_pull=request.pull) as origins, \
                 Caches(store, request.cache_from, connections.source, warn) as caches:

@@ -28,7 +28,7 @@ from pyruntime.system.user_namespace import privileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from pyruntime.networks.definitions import Network
@@ -360,17 +360,24 @@ def _unplug(entries: Sequence[dict[str, Any]]) -> None:
         netlink.close()
 
 
-def sweep(site: Site) -> None:
-    """Remove what belongs to no container, and make sure that a name server runs. Raises PyruntimeError."""
+def sweep(site: Site, warn: Callable[[str], None]) -> None:
+    """Remove what belongs to no container, and make sure that a name server runs. ``warn`` is told what cannot be
+    removed. Raises PyruntimeError."""
     for container_id in endpoints.identifiers(site):
-        if not site.exists(container_id) and not _of_a_build(site, container_id):
-            detach(site, container_id)
+        try:
+            if not site.exists(container_id) and not _of_a_build(site, container_id):
+                detach(site, container_id)
+        except PyruntimeError as error:
+            warn(str(error))
     if bridges.up(site) and not names.alive(site):
         with networks.lock(site):
             endpoints.forget_lost(site)
             for name in bridges.up(site):
-                if not endpoints.used(site, name):
-                    bridges.take_down(site, name)
+                try:
+                    if not endpoints.used(site, name):
+                        bridges.take_down(site, name)
+                except PyruntimeError as error:
+                    warn(str(error))
         names.ensure(site)
 
 

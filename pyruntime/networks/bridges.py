@@ -70,7 +70,7 @@ def read(site: Site, name: str) -> UpNetwork | None:
             data = file.read()
     except FileNotFoundError:
         return None
-    return UpNetwork.parse(data, path, "stop the network's containers, and remove this file")
+    return UpNetwork.parse(data, path, 'write it again with "pocker network reload"')
 
 
 def raise_up(site: Site, netlink: Netlink, network: Network, *, replace: bool = False) -> Link:

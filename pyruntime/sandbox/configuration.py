@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from threading import Lock
 
-from pyruntime.errors import UsageError
+from pyruntime.errors import HostError, UsageError
 from pyruntime.profiles.seccomp import profile
 from pyruntime.runtime.config.template import template
 from pyruntime.system.environment import last_of_each
@@ -38,6 +38,7 @@ _KEPT = 16
 _kept: dict[bytes, Preparation] = {}
 _lock = Lock()
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_FILES = 1024   # open files of each process, unless the limits say otherwise
 _SMALL = ["size=64k", "nr_inodes=1024"]
 _OWN = ("/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")   # of the template; a sandbox has its own, or none
 
@@ -48,8 +49,8 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
                   user_namespace: str = "", drop_groups: bool = True) -> dict[str, Any]:
     """config.json of a sandbox whose init only waits. ``limited``: whether there are cgroups; ``cgroup``: its path; "":
     below the program's own, where that is writable. ``seccomp``: the filter; None: the default one. ``devices``: paths
-    of the host. ``without``: limits to leave out. ``user_namespace``: the path of the one that it joins; "": none.
-    ``drop_groups``: whether this program's supplementary groups can be given up there. Raises UsageError."""
+    of the host. ``without``: limits to leave out. ``user_namespace``: the path of a user namespace to join; "": none.
+    ``drop_groups``: whether this program's supplementary groups can be given up there. Raises UsageError, HostError."""
     # No cgroup namespace: no cgroup filesystem is mounted, and with a namespace each run would have to be moved into
     # its cgroup, for which every fork on the host waits (compiler/sections/exec.py).
     document = template(rootless=False, uid=0, gid=0, unified=False)
@@ -92,10 +93,16 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
     return document
 
 
-def _files(number: int) -> int:
-    """The limit of open files, which programs have no privilege to raise above this program's own one."""
+def _files(number: int | None) -> int:
+    """The limit of open files. No sandbox has the privilege to raise it above this program's hard limit, not even with
+    root: it is set after the capabilities are dropped."""
     most = getrlimit(RLIMIT_NOFILE)[1]
-    return number if most == RLIM_INFINITY else min(number, most)
+    if number is None:
+        return _FILES if most == RLIM_INFINITY else min(_FILES, most)
+    if most != RLIM_INFINITY and number > most:
+        raise HostError(f"files {number}: the hard limit of this program is {most}: write at most {most}, or raise it"
+                        " (RLIMIT_NOFILE; ulimit -Hn)")
+    return number
 
 
 def _filter(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Limits:
     ``cpus``    processors, as 0.5; None: no limit
     ``pids``    processes and threads at once
     ``disk``    bytes of all files that the sandbox writes (they are in memory: a tmpfs); at least 256k
-    ``files``   open files of each process (RLIMIT_NOFILE); at most as many as this program may allow itself
+    ``files``   open files of each process (RLIMIT_NOFILE), at most the hard limit of this program; None: 1024, or that
+                limit if it is lower
     ``wall``    seconds of a run that has no timeout of its own; None: no limit
 
     Sizes are numbers, or texts as "256m". ``memory``, ``swap``, ``cpus`` and ``pids`` need cgroups.
@@ -56,14 +57,14 @@ class Limits:
     cpus: float | None = None
     pids: int = 128
     disk: int | str = "256m"
-    files: int = 1024
+    files: int | None = None
     wall: float | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value without a meaning."""
         for name in ("pids", "files"):
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
+            if (type(value) is not int or value < 1) and not (name == "files" and value is None):
                 raise UsageError(f"{name} {value!r}: write a number of at least 1")
         for name in ("cpus", "wall"):
             value = getattr(self, name)

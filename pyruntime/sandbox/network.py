@@ -10,6 +10,7 @@ releases it (pyruntime.networks.attach.sweep).
 from __future__ import annotations
 
 import os
+from warnings import warn
 
 from pyruntime.errors import HostError, StateError
 from pyruntime.networks import attach, endpoints
@@ -44,7 +45,9 @@ class SandboxNetwork:
         self._id = new_id()
         owner = os.getpid(), start_time(os.getpid())
         try:
-            self.resolv_conf, self.addresses = self._do(_reserve, box, network, owner)
+            self.resolv_conf, self.addresses, problems = self._do(_reserve, box, network, owner)
+            for problem in problems:   # of other networks and ended programs
+                warn(problem, RuntimeWarning, stacklevel=2)
         except BaseException:
             self.leave()
             raise
@@ -70,12 +73,13 @@ def _site(directories: tuple[str, str]) -> Site:
 
 
 def _reserve(directories: tuple[str, str], identifier: str, box: str, network: str, owner: tuple[int, int]
-             ) -> tuple[str, tuple[str, ...]]:
-    site = _site(directories)
-    attach.sweep(site)
+             ) -> tuple[str, tuple[str, ...], list[str]]:
+    site, problems = _site(directories), list[str]()
+    attach.sweep(site, problems.append)
     endpoint = attach.reserve(site, attach.EndpointConfig(
         identifier, [box], [] if network == DEFAULT else [{"name": network}], owner=owner)).endpoint
-    return resolv(endpoint), tuple(entry[key] for entry in endpoint.joined for key in ("ip", "ip6") if entry[key])
+    addresses = tuple(entry[key] for entry in endpoint.joined for key in ("ip", "ip6") if entry[key])
+    return resolv(endpoint), addresses, problems
 
 
 def _attach(directories: tuple[str, str], identifier: str, pid: int) -> None:

@@ -239,9 +239,10 @@ class Process:
 
     def resize(self, rows: int, columns: int) -> None:
         """Change the size of the terminal; the program is told by SIGWINCH. Raises StateError without a terminal."""
-        if self._master is None or self._master.closed:
-            raise StateError(f'"{self.args[0]}" has no terminal: give terminal=True')
-        fcntl.ioctl(self._master.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        with self._changed:   # another thread may close it, and its number may be that of another terminal then
+            if self._master is None or self._master.closed:
+                raise StateError(f'"{self.args[0]}" has no terminal: give terminal=True')
+            fcntl.ioctl(self._master.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def __enter__(self) -> Process:
         return self
@@ -261,10 +262,13 @@ class Process:
     def _close_files(self) -> None:
         if self._pump is not None:
             self._pump.close()
-        for file in (self.stdin, self.stdout, self.stderr, self._master):
+        for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
                 with suppress(BrokenPipeError):   # what was written last, for a program that has ended
                     file.close()
+        with self._changed:
+            if self._master is not None:
+                self._master.close()
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {self.args[0]!r}: {self.returncode}>"

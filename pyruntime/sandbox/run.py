@@ -82,7 +82,8 @@ class Run:
             enter()
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program; no effect if `finish` has begun."""
+        """Send a signal to the program; no effect if `finish` has begun. Not while another thread calls `finish` or
+        `end`: the descriptor's number may be another file's then."""
         if self._pid:
             signal_pidfd(self.pidfd, number)
 

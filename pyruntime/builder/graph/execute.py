@@ -455,7 +455,7 @@ def _chain_id(state: StageState, diff_id: str) -> str:
     return of(f"{state.chain[-1][1]} {diff_id}".encode()) if state.chain else diff_id
 
 
-def sweep(options: RunOptions) -> None:
+def sweep(options: RunOptions, warn: Callable[[str], None]) -> None:
     """End the containers of killed builds, and release their addresses."""
     runtime = Runtime(options.root)
     for name in os.listdir(options.root) if os.path.isdir(options.root) else ():
@@ -463,4 +463,4 @@ def sweep(options: RunOptions) -> None:
         if len(words) == 3 and words[0] == "pocker-build" and words[1].isdigit() and words[2].isdigit() and \
                 start_time(int(words[1])) != int(words[2]):
             runtime.delete(name, force=True)
-    network.sweep(options.site)
+    network.sweep(options.site, warn)

@@ -22,6 +22,8 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyruntime.networks.attach import Departure, Reservation
     from pyruntime.networks.endpoints import Endpoint
     from pyruntime.networks.site import Site
@@ -120,14 +122,14 @@ def _without(error: HostError) -> HostError:
     return HostError(f"RUN has no network: {error}; or build with --network host or none")
 
 
-def sweep(site: Site) -> None:
+def sweep(site: Site, warn: Callable[[str], None]) -> None:
     """Release the endpoints of killed processes. Raises PyruntimeError."""
     from pyruntime.networks import present  # lazy: only with a network
 
     if present.in_use(site.run):
         from pyruntime.networks import attach  # lazy: only with a network
 
-        attach.sweep(site)
+        attach.sweep(site, warn)
 
 
 def check(site: Site, name: str) -> str:

@@ -257,7 +257,7 @@ def sweep(places: Directories, warn: Callable[[str], None] = lambda text: None) 
     from pyruntime.networks import attach  # lazy: only with networks
 
     try:
-        attach.sweep(places.networks)
+        attach.sweep(places.networks, warn)
     except PyruntimeError as error:
         warn(str(error))
 

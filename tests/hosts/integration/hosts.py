@@ -17,6 +17,7 @@ from pathlib import Path
 from bundles.build import busybox_rootfs
 from pyruntime.runtime.config.template import template
 from tests.commands import BIN, COMMAND
+from tests.containers import REACHABLE
 
 USER = 23456
 PATIENCE = 300
@@ -24,19 +25,13 @@ ID = "restricted"
 RESTRICT = f"{sys.executable} /mnt/hidden/restrict.py"
 
 # What is common to all hosts, as root: the test's directory at /mnt, the interpreter and the package where every user
-# reaches them, and own /run, /tmp and /etc files. The directories of the machine stay below $hidden.
-BEGIN = """
+# reaches them, and own /run, /tmp and /etc files.
+BEGIN = REACHABLE + """
 set -e
 mount -t proc proc /proc
 mount --bind "$room" /mnt
 hidden=/mnt/hidden
-for place in "$base" "$top"; do
-    mkdir -p "$hidden$place"; mount --bind "$place" "$hidden$place"
-done
-mount -t tmpfs -o mode=755 tmpfs /root
-for place in "$base" "$top"; do
-    mkdir -p "$place"; mount --bind "$hidden$place" "$place"
-done
+reachable "$base" "$top"
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -p /run/user/$uid; chown $uid /run/user/$uid; chmod 700 /run/user/$uid

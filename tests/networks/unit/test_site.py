@@ -54,8 +54,21 @@ def test_an_endpoint_without_a_container_is_swept(tmp_path: Path) -> None:
     site = Site(str(tmp_path / "root"), str(tmp_path / "run"), exists=lambda id: id == kept)
     for id in (kept, gone):
         endpoints.save(site, EndpointConfig(id, [id[:12]]).endpoint())
-    attach.sweep(site)
+    attach.sweep(site, pytest.fail)
     assert endpoints.identifiers(site) == [kept]
+
+
+def test_a_damaged_endpoint_does_not_keep_others(tmp_path: Path) -> None:
+    damaged, gone = "a" * 64, "b" * 64
+    site = Site(str(tmp_path / "root"), str(tmp_path / "run"), exists=lambda id: False)
+    for id in (damaged, gone):
+        endpoints.save(site, EndpointConfig(id, [id[:12]]).endpoint())
+    path = tmp_path / "run/networks/containers" / damaged
+    path.write_text("{}")
+    said: list[str] = []
+    attach.sweep(site, said.append)
+    assert endpoints.identifiers(site) == [damaged]
+    assert len(said) == 1 and str(path) in said[0] and "remove this file" in said[0]
 
 
 def test_pocker_recognizes_its_containers_by_their_directories(tmp_path: Path) -> None:

@@ -209,6 +209,25 @@ def test_a_damaged_record_of_one_network_does_not_stop_the_others(lab: Lab) -> N
     lab.eventually(lambda: not lab("exec", "other", "nslookup", "-type=a", "other").returncode, "it is served again")
 
 
+def test_a_damaged_record_of_an_unused_network_is_reported(lab: Lab) -> None:
+    lab.ok("network", "create", "damaged")
+    lab.detached("web")
+    lab.detached("other", "--network", "damaged")
+    record = lab.run / "networks/up/damaged"
+    whole = record.read_text()
+    record.write_text("{}")
+    lab.ok("rm", "-f", "other")
+    first = process_of(lab, "names")
+    kill(first)
+    said = lab("ps").stderr
+    assert str(record) in said and "pocker network reload" in said
+    lab.eventually(lambda: process_of(lab, "names") != first, "a name server runs nevertheless")
+    lab.eventually(lambda: not lab("exec", "web", "nslookup", "-type=a", "web").returncode, "it answers")
+    lab.detached("again", "--network", "damaged")
+    lab.ok("network", "reload")
+    assert record.read_text() == whole
+
+
 def test_a_renamed_container_is_found_by_its_new_name(lab: Lab) -> None:
     lab.detached("before")
     lab.ok("rename", "before", "after")

@@ -13,19 +13,13 @@ import pytest
 from bundles.build import busybox_rootfs
 from pyruntime.runtime.config.template import template
 from tests.commands import COMMAND
-from tests.containers import PATIENCE
+from tests.containers import PATIENCE, REACHABLE
 
 USER = 12345
-# The interpreter and the package may be below a directory that only root can enter.
-REACHABLE = """
+AS_USER = REACHABLE + """
 set -e
-for place in "$1" "$2"; do
-    mkdir -p "$0/hidden$place"; mount --bind "$place" "$0/hidden$place"
-done
-mount -t tmpfs -o mode=755 tmpfs /root
-for place in "$1" "$2"; do
-    mkdir -p "$place"; mount --bind "$0/hidden$place" "$place"
-done
+hidden=$0/hidden
+reachable "$1" "$2"
 cd "$0"; export XDG_RUNTIME_DIR="$0/run" HOME="$0"
 shift 2
 exec setpriv --reuid USER --regid USER --clear-groups "$@"
@@ -52,7 +46,7 @@ class Unprivileged:
 
     def __call__(self, *words: str) -> str:
         script = " && ".join(f'"$0" --root "$1/state" {line}' for line in words)
-        done = subprocess.run(["unshare", "--mount", "sh", "-c", REACHABLE, self.path, sys.base_prefix,
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", AS_USER, self.path, sys.base_prefix,
                                COMMAND.parents[2], "sh", "-c", script, COMMAND, self.path], capture_output=True,
                               text=True, check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr

@@ -177,6 +177,28 @@ def test_what_the_caller_lacks_is_told(place: Path, lack: str) -> None:
     assert len(found["told"]) == 2 and all(words in told for told in found["told"]), found
 
 
+FILES = """
+import resource
+from pyruntime import Limits
+def told(files):
+    try:
+        with Sandbox(ROOTFS, limits=Limits(files=files)) as box:
+            return box.run(["sh", "-c", "ulimit -n; ulimit -Hn"], text=True, check=True).stdout.split()
+    except errors.HostError as error:
+        return str(error)
+found["more"] = told(2000)
+resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))
+found["default"], found["all"], found["too many"] = told(None), told(500), told(501)
+"""
+
+
+def test_open_files_of_a_caller_with_few(place: Path, home: Path) -> None:
+    """The same with root, which has CAP_SYS_RESOURCE, and without."""
+    for found in (root(place, script(place, "", FILES)), user(home, script(home, "", FILES))):
+        assert found["more"] == ["2000"] * 2 and found["default"] == found["all"] == ["500"] * 2
+        assert found["too many"].startswith("files 501: the hard limit of this program is 500: write at most 500")
+
+
 def test_another_users_runtime_directory(home: Path) -> None:
     found = user(home, script(home, "before, os.environ['XDG_RUNTIME_DIR'] = os.environ['XDG_RUNTIME_DIR'], '/root'",
                               ERRORS) + "\nos.environ['XDG_RUNTIME_DIR'] = before")

@@ -16,7 +16,7 @@ import pytest
 
 from pyruntime import Limits, Sandbox
 from pyruntime.errors import HostError, RunFailed, StateError, StepError, WaitTimeout
-from pyruntime.sandbox.api import DEVNULL, PIPE, STDOUT
+from pyruntime.sandbox.api import DEVNULL, PIPE, STDOUT, Process
 from tests.conftest import TOP
 
 
@@ -108,6 +108,30 @@ def test_a_terminal(box: Sandbox) -> None:
         assert process.wait(10) == -signal.SIGINT
     with box.popen(["true"]) as process, pytest.raises(StateError, match="no terminal"):
         process.resize(1, 1)
+
+
+@pytest.mark.parametrize(("call", "used"), [
+    (lambda process: process.resize(40, 120), "fcntl.ioctl"),
+    (lambda process: process.kill(), "pyruntime.sandbox.run.signal_pidfd")], ids=["resize", "kill"])
+def test_a_descriptor_in_use_is_not_closed(box: Sandbox, monkeypatch: pytest.MonkeyPatch,
+                                           call: Callable[[Process], None], used: str) -> None:
+    """Its number could be that of another file then, which another thread has opened."""
+    process = box.popen(["sleep", "100"], terminal=True)
+    closer = threading.Thread(target=process.close)
+    after: list[str] = []
+
+    def slow(fd: int, *_: object) -> None:
+        before = os.readlink(f"/proc/self/fd/{fd}")
+        closer.start()
+        closer.join(0.5)   # it has to wait for this call; otherwise it ends
+        assert os.path.lexists(f"/proc/self/fd/{fd}"), f"{before} is closed"
+        after.append(before)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(used, slow)
+        call(process)
+    closer.join(60)
+    assert len(after) == 1 and not closer.is_alive()
 
 
 def test_files_as_streams(box: Sandbox, tmp_path: Path) -> None:

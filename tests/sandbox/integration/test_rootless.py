@@ -23,7 +23,7 @@ from pyruntime.runtime.cgroups.host import discover
 from tests.commands import COMMAND
 from tests.containers import PATIENCE
 from tests.images.integration.registries import serve
-from tests.runtime.integration.test_rootless import REACHABLE, USER
+from tests.runtime.integration.test_rootless import AS_USER, USER
 
 BEGIN = "import json, os, sys, threading\nfrom pyruntime import *\nfrom pyruntime import errors\nfound = {}\n"
 
@@ -53,7 +53,7 @@ def user(home: Path, script: str, etc: Mapping[str, str] = MappingProxyType({}),
     for name, text in etc.items():
         (home / name).write_text(text)
         covers += f"touch /etc/{name}; mount --bind {home}/{name} /etc/{name}; "
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", before + covers + REACHABLE, home, sys.base_prefix,
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", before + covers + AS_USER, home, sys.base_prefix,
                            COMMAND.parents[2], COMMAND.parent / "python", "-c", code], capture_output=True, text=True,
                           check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE,
                           env={**os.environ, "PYTHONPATH": ""})
