@@ -10,6 +10,7 @@ from itertools import groupby
 
 from docs.markdown import escaped
 from pyruntime.commandline.groups import Group, every_command
+from pyruntime.commandline.man import options
 from pyruntime.commandline.parse import Command, Flag
 from pyruntime.commandline.program import Program
 from pyruntime.images.cli.main import PROGRAM as PYIMAGE
@@ -33,13 +34,9 @@ def description(text: str) -> Iterator[str]:
             yield "\n".join(["```sh", *lines, "```\n"]) if example else escaped(" ".join(lines)) + "\n"
 
 
-def options(flags: tuple[Flag, ...]) -> Iterator[str]:
+def definitions(flags: tuple[Flag, ...]) -> Iterator[str]:
     """A definition list of the options."""
-    for flag in flags:
-        if not flag.hidden:
-            short = f", `-{flag.short}`" if flag.short else ""
-            value = f" *{escaped(flag.value)}*" if flag.value else ""
-            yield f"`--{flag.name}`{short}{value}\n: {escaped(flag.described)}\n"
+    return options(flags, "`--{name}`{short}{value}\n: {about}\n", ", `-{}`", " *{}*", escaped)
 
 
 def listed(program: Program, commands: dict[str, str]) -> str:
@@ -60,7 +57,7 @@ def section(program: Program, words: str, command: Command) -> str:
     if isinstance(command, Group):
         parts.append(listed(program, {f"{words} {member}": about for member, about in command.members.items()}))
         text = text.partition("\n\n")[2]   # after the list of its members
-    return "\n".join([*parts, *description(text), *options(command.flags)])
+    return "\n".join([*parts, *description(text), *definitions(command.flags)])
 
 
 def twin(program: Program, words: str) -> str:
@@ -77,5 +74,5 @@ def page(program: Program) -> str:
     about = program.about
     parts = [f"# Commands of {program.name}\n", HEAD, sentence(about.about),
              f"```text\n{program.name} {about.usage}\n```\n", listed(program, program.commands),
-             "## Global options\n", *options(about.flags)]
+             "## Global options\n", *definitions(about.flags)]
     return "\n".join([*parts, *(section(program, *entry) for entry in every_command(program).items())])

@@ -1,5 +1,5 @@
-"""The slowest tests: those that end a program at every step, or build or compare whole trees of files. ``make test`` leaves them out, so
-that it ends within minutes; ``make test-all`` and `.ci/run` run them.
+"""The slowest tests: those that end a program at every step, or build or compare whole trees of files. ``make test``
+leaves them out, so that it ends within minutes; ``make test-all`` and `.ci/run` run them.
 
 ``pytest --processor-times FILE`` measures: a line for each test with the seconds of processor time of its process and
 of the processes that it has waited for, the seconds until its end, and its ID.

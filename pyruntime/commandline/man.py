@@ -10,7 +10,7 @@ from pyruntime.commandline.groups import every_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pyruntime.commandline.parse import Command, Flag
     from pyruntime.commandline.program import Program
@@ -22,12 +22,18 @@ def _escape(text: str) -> str:
     return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in lines)
 
 
-def _options(flags: tuple[Flag, ...]) -> Iterator[str]:
+def options(flags: tuple[Flag, ...], row: str, short: str, value: str, escape: Callable[[str], str]) -> Iterator[str]:
+    """An entry for each option. ``row``: a format with the fields name, short, value and about; ``short``, ``value``:
+    formats of these two, used where an option has them; ``escape`` writes a text literally."""
     for flag in flags:
         if not flag.hidden:
-            short = f", \\fB\\-{flag.short}\\fR" if flag.short else ""
-            value = f" \\fI{_escape(flag.value)}\\fR" if flag.value else ""
-            yield f".TP\n\\fB\\-\\-{_escape(flag.name)}\\fR{short}{value}\n{_escape(flag.described)}\n"
+            yield row.format(name=escape(flag.name), short=short.format(flag.short) if flag.short else "",
+                             value=value.format(escape(flag.value)) if flag.value else "", about=escape(flag.described))
+
+
+def _options(flags: tuple[Flag, ...]) -> Iterator[str]:
+    return options(flags, ".TP\n\\fB\\-\\-{name}\\fR{short}{value}\n{about}\n", ", \\fB\\-{}\\fR", " \\fI{}\\fR",
+                   _escape)
 
 
 def _head(title: str, program: str, about: str, usage: str) -> str:

@@ -71,6 +71,8 @@ RUNS = [
      "attach or log or terminal", 8),
     ("proxy", "arguments/*.c", PROGRAMS / "proxy/proxy", "pocker/integration/test_network.py", "port", 3),
     ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_service.py", "not descriptors", 12),
+    ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_service_streams.py", "test", 7),
+    ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_service_restart.py", "test", 9),
     ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_parameters.py", "not score", 15),
     ("shim", "front/[pfr][yie][tls][hest]*.c", SHIM, "shim/integration/test_info.py", "info", 4)]
 

@@ -79,6 +79,14 @@ def test_what_belongs_to_a_command(prefix: Path) -> None:
                 assert options == [option for option in options if option in told], (words, told)
 
 
+def test_the_documented_apparmor_profile_is_for_the_programs(prefix: Path) -> None:
+    """A profile is not found by a symbolic link, which the commands in PREFIX/bin are."""
+    text = (TOP / "docs/hosts.md").read_text()
+    for name in COMMANDS:
+        program = (prefix / "bin" / name).resolve().relative_to(prefix)
+        assert f"profile pyruntime /usr/{{,local/}}{program.parent}/{{{','.join(COMMANDS)}}} " in text
+
+
 def test_another_directory_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "lib/pyruntime").mkdir(parents=True)
     (tmp_path / "lib/pyruntime/kept").write_text("kept")

@@ -271,3 +271,14 @@ def until(condition: Any) -> None:
 
 def ran(words: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(words, capture_output=True, check=False, timeout=PATIENCE, **options)
+
+
+def begin_create(container: Container, **fields: str) -> tuple[int, Path]:
+    """A Create that waits for a client, who does not open its FIFO: the stream, and the FIFO."""
+    fifo = container.bundle / "unread"
+    os.mkfifo(fifo)
+    mount = {"type": "bind", "source": str(container.machine.path / "image"), "options": ["rbind"]}
+    begun = container.client.begin("Create", id=container.name, bundle=str(container.bundle), stdout=str(fifo),
+                                   rootfs=[mount], **fields)
+    until(lambda: container.machine.mounts(container.bundle))
+    return begun, fifo

@@ -5,50 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
-import struct
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bundles.build import busybox_rootfs
 from pyruntime.shim import messages
-from pyruntime.shim.link import (
-    EXITED,
-    HELLO,
-    OLDEST,
-    PROTOCOL,
-    READY,
-    REQUEST,
-    RESPONSE,
-    SPAWN,
-    MonitorLink,
-    ProcessExit,
-)
-from tests.shim.client import FRAME, Client, Container, Machine, ShimError, read_frame, until
+from tests.shim.client import FRAME, Client, Container, Machine, ShimError, begin_create, read_frame, until
 
 pytestmark = pytest.mark.timeout(300)
-SYS_CLONE, CLONE_PARENT = {"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x8000
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    path = tmp_path_factory.mktemp("shim")
-    busybox_rootfs(path / "image")
-    made = Machine(path)
-    yield made
-    left = made.monitors()
-    sockets = os.listdir(made.room.seen("/run/containerd/s"))
-    made.close()
-    assert left == []
-    assert [name for name in sockets if ".server" not in name] == []
 
 
 def test_a_life(machine: Machine) -> None:
@@ -116,22 +83,6 @@ def test_exec(machine: Machine) -> None:
         "exit", "delete"])
 
 
-def test_the_next_server_knows_that_a_process_failed(machine: Machine) -> None:
-    container = Container(machine, "known", "sleep", "100")
-    container.create()
-    container.call("Start")
-    container.exec("e", "nosuch")
-    with pytest.raises(ShimError):
-        container.call("Start", exec_id="e")
-    waited = container.call("Wait", exec_id="e")
-    machine.kill_server()
-    assert container.call("State", exec_id="e")["status"] == 3
-    assert container.call("Wait", exec_id="e") == waited
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
-
-
 def test_the_same_program_again(machine: Machine) -> None:
     """The server keeps plans: each process gets its own streams, in its own container."""
     for life in range(2):   # the second container has the same ID and another init
@@ -190,43 +141,6 @@ def test_a_failed_create_leaves_nothing(machine: Machine) -> None:
     until(lambda: "failed" not in machine.monitors())
 
 
-def test_standard_input_ends_when_both_have_closed_it(machine: Machine) -> None:
-    container = Container(machine, "input", "cat")
-    os.mkfifo(container.bundle / "in")
-    container.create(stdin=str(container.bundle / "in"))
-    container.call("Start")
-    for text in (b"one\n", b"two\n"):   # a client that goes and comes again
-        with (container.bundle / "in").open("wb", buffering=0) as file:
-            file.write(text)
-        until(lambda text=text: text in container.out.data)
-    container.call("CloseIO", stdin=True)
-    assert container.call("Wait")["exit_status"] == 0
-    assert container.out.all() == b"one\ntwo\n"
-    container.remove()
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_standard_input_that_is_closed_before_the_start(machine: Machine, killed: bool) -> None:
-    """A client may have seen its end before; also the next server knows."""
-    container = Container(machine, f"early-{killed}", "sleep", "100")
-    container.create()
-    container.call("Start")
-    os.mkfifo(container.bundle / "in")
-    out = container.exec("e", "cat", stdin=str(container.bundle / "in"))
-    container.call("CloseIO", exec_id="e", stdin=True)
-    if killed:
-        machine.kill_server()
-    client = os.open(container.bundle / "in", os.O_RDWR)   # without a wait for the reader
-    os.write(client, b"one\n")
-    container.call("Start", exec_id="e")
-    os.close(client)
-    assert container.call("Wait", exec_id="e")["exit_status"] == 0
-    assert out.all() == b"one\n"
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
-
-
 def test_what_is_asked_during_create_waits_for_it(machine: Machine) -> None:
     """nerdctl asks for the state when its input has ended, and closes it if there is a task."""
     container = Container(machine, "waits", "cat")
@@ -260,49 +174,6 @@ def test_what_is_asked_during_a_repeated_create_waits_for_it(machine: Machine) -
     container.remove()
 
 
-def test_a_terminal_has_its_size_before_the_start(machine: Machine) -> None:
-    container = Container(machine, "tty", "sh", "-c", "stty size; read line; echo got $line; exit 4", terminal=True)
-    os.mkfifo(container.bundle / "in")
-    container.create(stdin=str(container.bundle / "in"))
-    container.call("ResizePty", width=91, height=17)
-    container.call("Start")
-    until(lambda: b"17 91\r\n" in container.out.data)
-    with (container.bundle / "in").open("wb", buffering=0) as file:
-        file.write(b"typed\n")
-        assert container.call("Wait")["exit_status"] == 4
-    container.remove()
-    assert container.out.all() == b"17 91\r\ntyped\r\ngot typed\r\n"
-
-
-def test_no_byte_is_lost_at_the_end(machine: Machine) -> None:
-    for terminal in (False, True):
-        name = f"bytes-{terminal}"
-        container = Container(machine, name, "sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x", terminal=terminal)
-        container.create()
-        container.call("Start")
-        assert container.call("Wait")["exit_status"] == 0
-        container.remove()
-        assert container.out.all() == b"x" * 1_000_000
-
-
-def test_files_and_logging_programs(machine: Machine, tmp_path: Path) -> None:
-    container = Container(machine, "file", "sh", "-c", "echo out; echo err >&2")
-    container.create(stdout=f"file://{tmp_path}/new/log")
-    container.call("Start")
-    container.call("Wait")
-    assert (tmp_path / "new/log").read_text() == "out\nerr\n"
-    container.remove()
-    logger = tmp_path / "logger"
-    logger.write_text('#!/bin/sh\nexec 5>&-\necho "$1 $2 $CONTAINER_ID" >"$2"\ncat <&3 >>"$2"\ncat <&4 >>"$2"\n')
-    logger.chmod(0o755)
-    container = Container(machine, "logger", "sh", "-c", "echo out; echo err >&2")
-    container.create(stdout=f"binary://{logger}?to={tmp_path}/logged")
-    container.call("Start")
-    container.call("Wait")
-    container.remove()
-    assert (tmp_path / "logged").read_text() == f"to {tmp_path}/logged logger\nout\nerr\n"
-
-
 def test_frames_that_are_wrong(machine: Machine) -> None:
     container = Container(machine, "frames", "true")
     send = container.client.connection.sendall
@@ -326,92 +197,6 @@ def test_frames_that_are_wrong(machine: Machine) -> None:
         client.close()
     container.call("Shutdown")
     until(lambda: "frames" not in machine.monitors())
-
-
-def test_the_server_is_killed(machine: Machine) -> None:
-    """All containers go on, a Wait in progress is answered, and so are exits that nobody saw."""
-    containers = [Container(machine, f"killed-{number}", "sh", "-c",
-                            f"i=0; while [ $i -lt {4 * number} ]; do echo $i; i=$((i+1)); sleep 0.1; done;"
-                            f" exit {10 + number}") for number in range(10)]
-    for container in containers:
-        container.create()
-    waits = [container.client.begin("Wait", id=container.name) for container in containers]
-    for container in containers:
-        container.call("Start")
-        machine.kill_server()
-    for number, (container, stream) in enumerate(zip(containers, waits, strict=True)):
-        assert container.client.answer(stream, "Wait")["exit_status"] == 10 + number
-        assert container.out.all() == "".join(f"{i}\n" for i in range(4 * number)).encode()
-        machine.kill_server()
-        assert container.call("State")["exit_status"] == 10 + number
-        assert container.remove()["exit_status"] == 10 + number
-        until(lambda container=container: machine.sink.of(container.name)[-1:] == ["delete"])
-        # An event may come twice if the server dies before containerd's answer has come, but in order.
-        topics = machine.sink.of(container.name)
-        assert [topic for index, topic in enumerate(topics) if topic not in topics[:index]] == [
-            "create", "start", "exit", "delete"]
-
-
-def test_a_server_is_replaced_on_purpose(machine: Machine) -> None:
-    """By SIGTERM: another one takes over the requests in progress."""
-    container = Container(machine, "replaced", "sleep", "100")
-    container.create()
-    container.call("Start")
-    waiting = container.client.begin("Wait", id="replaced")
-    container.call("State")
-    before = machine.servers()
-    machine.room.ok("kill", "-TERM", str(before[0]))
-    until(lambda: machine.servers() not in (before, []))
-    assert container.call("State")["status"] == 2
-    container.call("Pause")
-    assert container.call("State")["status"] == 4
-    container.call("Resume")
-    container.call("Kill", signal=9)
-    assert container.client.answer(waiting, "Wait")["exit_status"] == 137
-    container.remove()
-
-
-def test_a_create_in_progress_does_not_delay_the_next_server(machine: Machine) -> None:
-    """It is waiting for the monitor when SIGTERM comes."""
-    container, other = Container(machine, "progress", "true"), Container(machine, "bystander", "true")
-    begun, reader = begin_create(container)
-    machine.room.ok("kill", "-TERM", str(machine.servers()[0]))
-    before = time.monotonic()
-    descriptor = os.open(reader, os.O_RDONLY | os.O_NONBLOCK)
-    assert container.client.answer(begun, "Create")["pid"] > 0
-    other.call("Connect")
-    assert time.monotonic() - before < 5
-    os.close(descriptor)
-    container.remove()
-    other.call("Shutdown")
-
-
-def begin_create(container: Container, **fields: str) -> tuple[int, Path]:
-    """A Create that waits for a client, who does not open its FIFO: the stream, and the FIFO."""
-    fifo = container.bundle / "unread"
-    os.mkfifo(fifo)
-    mount = {"type": "bind", "source": str(container.machine.path / "image"), "options": ["rbind"]}
-    begun = container.client.begin("Create", id=container.name, bundle=str(container.bundle), stdout=str(fifo),
-                                   rootfs=[mount], **fields)
-    until(lambda: container.machine.mounts(container.bundle))
-    return begun, fifo
-
-
-def test_the_server_and_containerd_are_killed_during_create(machine: Machine) -> None:
-    """The next containerd finds no task, and its Shutdown removes what is left."""
-    container = Container(machine, "both", "true")
-    begin_create(container)
-    container.client.close()
-    machine.kill_server()
-    container.client = machine.client(container.path)
-    for method in ("Pids", "Delete"):
-        with pytest.raises(ShimError, match="not created"):
-            container.call(method)
-    container.call("Shutdown")
-    until(lambda: "both" not in machine.monitors())
-    assert machine.mounts(container.bundle) == []
-    assert not os.path.lexists(container.bundle / "state")
-    assert not os.path.exists(machine.room.seen(f"/run/containerd/pyruntime/{machine.namespace}/both"))
 
 
 def test_deletes_at_once(machine: Machine) -> None:
@@ -493,88 +278,6 @@ def test_a_full_disk(machine: Machine) -> None:
     machine.room.ok("umount", str(place))
 
 
-def test_a_large_process_is_known_to_the_next_server(machine: Machine) -> None:
-    container = Container(machine, "large", "sleep", "100")
-    container.create()
-    container.call("Start")
-    process = {"args": ["true"], "cwd": "/", "env": [f"V{number}={'x' * 100_000}" for number in range(13)]}
-    container.call("Exec", exec_id="e", spec={"type_url": "", "value": json.dumps(process).encode()})
-    machine.kill_server()
-    assert container.call("State", exec_id="e")["status"] == 1
-    container.call("Start", exec_id="e")
-    assert container.call("Wait", exec_id="e")["exit_status"] == 0
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
-
-
-def test_the_exits_of_processes_that_failed_are_forgotten(machine: Machine) -> None:
-    """Another process may get their pids."""
-    container = Container(machine, "forgotten", "sleep", "100")
-    container.create()
-    container.call("Start")
-    for number in range(10):
-        container.exec(f"e{number}", "nosuch")
-        with pytest.raises(ShimError):
-            container.call("Start", exec_id=f"e{number}")
-        container.call("Delete", exec_id=f"e{number}")
-    with instead_of_the_server(machine) as link:
-        kinds: list[int] = []
-        while READY not in kinds and not link.broken:
-            kinds += [packet.kind for packet in link.packets()]
-    assert kinds == [HELLO, READY]
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
-
-
-@contextmanager
-def instead_of_the_server(machine: Machine) -> Iterator[MonitorLink]:
-    """Take the place of the next server: the link of the only monitor that there is."""
-    listener = socket.socket(socket.AF_UNIX)
-    place = Path(machine.room.seen("/run/containerd/s"))
-    listener.bind(str(place / "next"))
-    listener.listen()
-    listener.settimeout(20)
-    (server,) = place.glob("*.server")
-    (place / "next").rename(server)
-    machine.kill_server()
-    connection, _ = listener.accept()
-    connection.settimeout(20)
-    try:
-        yield MonitorLink(connection)
-    finally:
-        server.unlink()
-        for end in (listener, connection):
-            end.close()
-
-
-@pytest.mark.parametrize("program", [False, True])
-def test_a_process_that_has_executed_a_program_is_known_from_one_that_has_not(machine: Machine, program: bool) -> None:
-    """Whatever its exit status is. 250 is that of the stub without a server, and also of this program."""
-    container = Container(machine, f"executed-{program}", "sleep", "100")
-    container.create()
-    container.call("Start")
-    clone = (f"import ctypes, os; child = ctypes.CDLL(None).syscall({SYS_CLONE}, {CLONE_PARENT | signal.SIGCHLD}, 0, 0,"
-             " 0, 0); os._exit(0 if child else 250)")
-    python = os.path.realpath(sys.executable)
-    words = [python, "-c", "import os; os._exit(250)" if program else clone]
-    ends: list[ProcessExit] = []
-    with instead_of_the_server(machine) as link:
-        fds = [os.open(path, os.O_RDONLY) for path in (python, "/dev/null")]
-        texts = ["", "", "", *words]   # no FIFOs
-        link.send(SPAWN, 1, struct.pack("=QH", 0, 0) + b"".join(text.encode() + b"\0" for text in texts), flags=1,
-                  fds=fds)
-        for fd in fds:
-            os.close(fd)
-        while not any(end.status == 250 for end in ends) and not link.broken:
-            ends += [ProcessExit(packet.payload) for packet in link.packets() if packet.kind == EXITED]
-    assert [end.executed for end in ends if end.status == 250] == [program]
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
-
-
 def test_no_descriptors_are_left(machine: Machine) -> None:
     """The monitor accepts connections again later, and waits until then."""
     container = Container(machine, "descriptors", "true")
@@ -645,35 +348,6 @@ def test_json_that_is_wrong(machine: Machine, text: bytes) -> None:
     container.remove()
 
 
-def test_a_server_refuses_a_link_that_it_does_not_know(machine: Machine) -> None:
-    """And serves the others: a monitor of a later version starts a server of its own."""
-    container = Container(machine, "versions", "true")
-    os.mkfifo(container.bundle / "log")
-    log = os.open(container.bundle / "log", os.O_RDWR | os.O_NONBLOCK)
-    container.call("Connect")
-    (server,) = Path(machine.room.seen("/run/containerd/s")).glob(f"*.{PROTOCOL}.server")
-    for version, known in ((PROTOCOL + 1, False), (OLDEST - 1, False), (OLDEST, True)):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(20)
-        connection.connect(str(server))
-        link = MonitorLink(connection)
-        link.send(HELLO, 77, f"other\0{machine.path}\0".encode(), flags=version)
-        link.send(READY, 0)
-        link.send(REQUEST, 1, messages.REQUEST.encode({
-            "service": "containerd.task.v2.Task", "method": "Connect", "payload": b""}))
-        kinds: list[int] = []
-        while not kinds and not link.broken:
-            kinds += [packet.kind for packet in link.packets()]
-        assert kinds == ([RESPONSE] if known else [])
-        connection.close()
-    container.call("Connect")
-    text = os.read(log, 65536).decode()
-    assert f"monitor 77 has version {PROTOCOL + 1} of the link" in text
-    os.close(log)
-    container.call("Shutdown")
-    until(lambda: "versions" not in machine.monitors())
-
-
 def test_a_start_that_fails_leaves_no_socket(machine: Machine) -> None:
     bundle = machine.path / "no-address"
     (bundle / "address").mkdir(parents=True)
@@ -683,19 +357,6 @@ def test_a_start_that_fails_leaves_no_socket(machine: Machine) -> None:
                           capture_output=True, check=False, timeout=60, env=machine.environment)
     assert done.returncode == 1 and b"cannot write the file address" in done.stderr
     assert set(sockets.iterdir()) == before
-
-
-def test_a_logging_program_has_the_usual_signals(machine: Machine, tmp_path: Path) -> None:
-    """Python ignores SIGPIPE and SIGXFSZ."""
-    logger = tmp_path / "logger"
-    logger.write_text('#!/bin/sh\nexec 5>&-\ngrep SigIgn /proc/self/status >"$2"\ncat <&3\n')
-    logger.chmod(0o755)
-    container = Container(machine, "signals", "true")
-    container.create(stdout=f"binary://{logger}?to={tmp_path}/signals")
-    container.call("Start")
-    container.call("Wait")
-    container.remove()
-    assert int((tmp_path / "signals").read_text().split()[1], 16) & (1 << 12 | 1 << 24) == 0
 
 
 def test_limits_and_statistics(machine: Machine) -> None:
