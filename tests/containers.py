@@ -131,8 +131,8 @@ def _remove(cgroup: Path) -> None:
             cgroup.rmdir()
         except OSError:
             if time.monotonic() > deadline:
-                pytest.fail("cgroups are left: " + ", ".join(
-                    f"{path} with {(path / 'cgroup.procs').read_text().split()}" for path in (cgroup, *cgroup.rglob("*/"))))
+                left = {str(path): (path / "cgroup.procs").read_text().split() for path in (cgroup, *cgroup.rglob("*/"))}
+                pytest.fail(f"cgroups are left, with these processes: {left}")
             time.sleep(0.05)
 
 
