@@ -131,7 +131,8 @@ def _remove(cgroup: Path) -> None:
             cgroup.rmdir()
         except OSError:
             if time.monotonic() > deadline:
-                left = {str(path): (path / "cgroup.procs").read_text().split() for path in (cgroup, *cgroup.rglob("*/"))}
+                groups = (cgroup, *cgroup.rglob("*/"))
+                left = {str(path): (path / "cgroup.procs").read_text().split() for path in groups}
                 pytest.fail(f"cgroups are left, with these processes: {left}")
             time.sleep(0.05)
 
