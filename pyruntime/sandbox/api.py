@@ -366,9 +366,7 @@ class Sandbox:
         """Another sandbox, with a copy of the present files; processes are not copied. ``options`` are those of
         Sandbox, instead of this sandbox's. Raises what Sandbox raises, and HostError if the files do not fit."""
         with self._still() as container:
-            source = container.source
-            origin = source.origin if isinstance(source, ForkSource) else source
-            return Sandbox(ForkSource(origin, container.prepared, container.namespace), **{**self._options, **options})
+            return Sandbox(ForkSource(container.prepared, container.namespace), **{**self._options, **options})
 
     @told("save a sandbox")
     def checkpoint(self, path: str | os.PathLike[str], *, leave_running: bool = False) -> None:

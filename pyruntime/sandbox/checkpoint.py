@@ -13,25 +13,27 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from select import POLLHUP, poll
 from stat import S_ISDIR
 
-from pyruntime.errors import CriuError, UsageError
+from pyruntime.errors import CriuError, HostError, StateError, UsageError
 from pyruntime.images.api import ImageStore
 from pyruntime.images.store.store import Store
 from pyruntime.sandbox.leftovers import place
 from pyruntime.sandbox.limits import Limits
 from pyruntime.sandbox.private_mounts import call
-from pyruntime.sandbox.sources import HostMount, HostSource, Prepared, RootSource, StoredImage, copied, written
+from pyruntime.sandbox.sources import HostMount, Prepared, RootSource, StoredImage, copied, written
 from pyruntime.sandbox.trees import copy_tree, dress_like
 from pyruntime.system import kernel
 from pyruntime.system.records import Record
+from pyruntime.system.restrictions import capable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 # Of both requests to CRIU: connections within the sandbox, and locks of its files.
 CRIU_OPTIONS: Mapping[str, Any] = {"tcp_established": True, "file_locks": True}
+_LEAST = (6, 15)   # PIDFD_GET_INFO with PIDFD_INFO_EXIT
 _ROOM = "free some there, or name another directory"
 
 
@@ -68,13 +71,25 @@ class SavedProgram:
 class SavedPipe:
     """A pipe from or to the outside.
 
-    ``data``   what nobody had read, as base64; ``size``: how much it can hold, in bytes
+    ``data``   what nobody had read; ``size``: how much it can hold, in bytes
     ``ended``  whether nobody could write to it any more
     """
 
-    data: str
+    data: bytes
     size: int
     ended: bool
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> SavedPipe:
+        """Of sandbox.json. Raises ValueError."""
+        data = b64decode(value["data"], validate=True)
+        if len(data) > value["size"]:
+            raise ValueError(f"{len(data)} bytes in a pipe of {value['size']}")
+        return cls(data, value["size"], bool(value["ended"]))
+
+    def document(self) -> dict[str, Any]:
+        """As in sandbox.json."""
+        return {**asdict(self), "data": b64encode(self.data).decode()}
 
 
 class SandboxRecord(Record):
@@ -106,13 +121,29 @@ class SandboxRecord(Record):
     def document(self) -> dict[str, Any]:
         """As of Record."""
         return {**super().document(), "programs": [asdict(program) for program in self.programs],
-                "pipes": {key: asdict(pipe) for key, pipe in self.pipes.items()}}
+                "pipes": {key: pipe.document() for key, pipe in self.pipes.items()}}
 
     READ: Mapping[str, Callable[[Any], Any]] = {   # type: ignore[misc]
-        "options": lambda value: _options_of(value),
+        "options": lambda value: _options_of(value),   # noqa: PLW0108 -- defined below
         "programs": lambda value: [SavedProgram(**program) for program in value],
-        "pipes": lambda value: {key: SavedPipe(**pipe) for key, pipe in value.items()},
+        "pipes": lambda value: {key: SavedPipe.parse(pipe) for key, pipe in value.items()},
     }
+
+
+def require_checkpoints(user: tuple[int, int], network: str | None) -> None:
+    """Raise HostError or UsageError where a sandbox of this user and network could not be saved."""
+    if os.geteuid():
+        raise HostError("checkpointable sandboxes need root: CRIU saves processes with the rights of the host's root")
+    release = os.uname().release
+    if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < _LEAST:
+        raise HostError(f"checkpointable sandboxes need Linux {_LEAST[0]}.{_LEAST[1]} or later, which tells the exit"
+                        f" status of programs that are not children of this one: this is {release}")
+    if user != (os.geteuid(), os.getegid()) and not capable("CAP_SYS_RESOURCE"):
+        raise HostError(f"checkpointable sandboxes of user {user[0]}, group {user[1]} need CAP_SYS_RESOURCE, for CRIU"
+                        " to read the limits of their programs: give it to this program, or give user=0")
+    if network:
+        raise UsageError(f'network "{network}": CRIU does not restore the interface of a network: leave out network, or'
+                         " checkpointable")
 
 
 # ---- save -----------------------------------------------------------------------------------------------------------
@@ -128,7 +159,7 @@ def save(container: SandboxContainer, path: str | os.PathLike[str], options: Map
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, part)
         os.mkdir(f"{part}/files")
-        with container.still(last=last):
+        with container.entrance.starting, container.still(last=last):
             with without_log():
                 container.dump(f"{part}/image", call(_devices, container.prepared, base=container.namespace))
             programs = list(_programs(runs))
@@ -173,8 +204,7 @@ def _options_of(value: Mapping[str, Any]) -> dict[str, Any]:
 def _save_files(target: int, prepared: Prepared) -> None:
     own, to = f"{place()}/mount", f"/proc/self/fd/{target}"
     trees = [(f"{own}/{name}", name) for name in written(prepared)]
-    if prepared.layers:
-        trees.append((prepared.uppers[-1], "upper"))
+    trees.append((prepared.uppers[-1], "upper") if prepared.layers else (prepared.rootfs, "root"))
     trees += [(upper, f"below/{number}") for number, upper in enumerate(prepared.uppers[:-1])]
     if prepared.work_before:
         trees += [(prepared.work_before, "below/work"), (f"{own}/above/upper", "above/upper")]
@@ -227,7 +257,7 @@ def _saved_pipe(path: str) -> SavedPipe:
         finally:
             os.close(ends[0])
             os.close(ends[1])
-        return SavedPipe(b64encode(data).decode(), size, ended)
+        return SavedPipe(data, size, ended)
     finally:
         os.close(fd)
 
@@ -260,8 +290,8 @@ def read(path: str | os.PathLike[str]) -> tuple[SavedSource, dict[str, Any]]:
         found = os.stat(path)
         # CRIU makes what the image says, with root's privileges.
         if not S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise UsageError(f'"{path}" is not a directory that belongs to user {os.geteuid()}, and that nobody else may'
-                             " write to: only such a checkpoint can be restored")
+            raise UsageError(f'"{path}" is not a directory that belongs to user {os.geteuid()}, and that nobody else'
+                             " may write to: only such a checkpoint can be restored")
         with open(f"{path}/sandbox.json", "rb") as file:
             data = file.read()
     except OSError as error:
@@ -296,17 +326,13 @@ class SavedSource(RootSource):
             layers = Store.open(self._image.root).extract_layers(list(self._image.wanted)).directories
         for layer in layers:
             if not os.path.isdir(layer):
-                raise UsageError(f'"{layer}", the root filesystem of the checkpoint "{self._path}", is not there: put it'
+                raise UsageError(f'the root filesystem "{layer}" of the checkpoint "{self._path}" is not there: put it'
                                  " back")
         below = [f"{files}/below/{number}" for number in range(record.below)]
-        before = Prepared("", layers, [*below, f"{scratch}/upper"] if layers else (),
-                          work_before=f"{files}/below/work" if record.work else "", image=self._image, env=record.env,
-                          cwd=record.cwd)
-        return replace(copied(before, files, self, scratch, user), env=record.env, cwd=record.cwd)
-
-    def prepare_root(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """That of a sandbox of the host's system."""
-        return HostSource(self._record.paths).prepare(scratch, user)
+        return copied(Prepared(
+            "", layers, [*below, f"{scratch}/upper"] if layers else (),
+            work_before=f"{files}/below/work" if record.work else "", image=self._image,
+            mounts=[HostMount(path, path) for path in record.paths], env=record.env, cwd=record.cwd), files, scratch)
 
 
 class SavedProcesses:
@@ -331,7 +357,7 @@ class SavedProcesses:
             read, write = os.pipe2(os.O_CLOEXEC)
             self.inherited[key], self._ours[key] = (read, write) if key in inputs else (write, read)
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, pipe.size)
-            os.write(write, b64decode(pipe.data))
+            os.write(write, pipe.data)
 
     def find(self, group: Callable[[str], Subgroup]) -> None:
         """Called when the processes exist and do not run yet; ``group`` finds the sub-cgroup of a run."""
@@ -342,7 +368,9 @@ class SavedProcesses:
 
     def taken(self, program: SavedProgram) -> tuple[int, int, list[int]]:
         """The process ID on the host and the pidfd of a program, and our ends of its pipes, -1 where there is none;
-        they belong to the caller."""
+        they belong to the caller. Raises StateError."""
+        if program.number not in self._found:
+            raise StateError(f'"{program.args[0]}", process {program.pid} of the checkpoint, has not been restored')
         pid, pidfd = self._found.pop(program.number)
         return pid, pidfd, [self._take(key) for key in program.pipes]
 

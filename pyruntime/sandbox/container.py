@@ -7,7 +7,6 @@ of the helper process, and the container begins with a copy of the mounts that t
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 from contextlib import ExitStack, contextmanager, suppress
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 _ROOT = (0, 0)
-_LEAST = (6, 15)   # PIDFD_GET_INFO with PIDFD_INFO_EXIT
 _UNSUITABLE = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
 # The limits that were refused to this user, and whether there are cgroups nevertheless, by the program's cgroups: each
 # attempt takes as long as half a sandbox.
@@ -85,8 +83,6 @@ class Settings:
         if len(pair) != 2 or not all(isinstance(number, int) and number >= 0 for number in pair):
             raise UsageError(f"user {self.user!r}: give a number, or a pair (uid, gid) of numbers")
         variables_of(self.env)
-        if self.checkpointable:
-            _require_checkpoints(self.network)
 
 
 class SandboxContainer:
@@ -116,6 +112,10 @@ class SandboxContainer:
         self._network: SandboxNetwork | None = None
         self._helper = _helper()
         self.user = _user(settings.user, self._helper)
+        if settings.checkpointable:
+            from pyruntime.sandbox.checkpoint import require_checkpoints  # lazy: few sandboxes are saved
+
+            require_checkpoints(self.user, settings.network)
         self._control, theirs = _pipe() if settings.checkpointable else _connection()
         _controls.add(self._control)
         with ExitStack() as undo:
@@ -193,7 +193,9 @@ class SandboxContainer:
                 user_namespace=helper.namespace if helper else "", drop_groups=helper is None or helper.ranges)
             self._runtime = runtime(cgroups=self._cgroups)
             try:
-                prepared = preparation(self._runtime, document, bundle, given=list(namespaces))
+                # CRIU saves and restores what is below a process's cgroup, in each hierarchy: also if it is the host's.
+                prepared = preparation(self._runtime, document, bundle, given=list(namespaces),
+                                       everywhere=settings.checkpointable)
                 if self.source.processes:
                     self.entrance = self._restore(prepared, self.source.processes, streams)
                 else:
@@ -341,19 +343,6 @@ def _pipe() -> tuple[socket.socket | FileIO, socket.socket | FileIO]:
     """The same as a pipe, which CRIU can save."""
     theirs, ours = os.pipe2(os.O_CLOEXEC)
     return FileIO(ours, "w"), FileIO(theirs, "r")
-
-
-def _require_checkpoints(network: str | None) -> None:
-    """Raise HostError or UsageError where a sandbox cannot be saved."""
-    if os.geteuid():
-        raise HostError("checkpointable sandboxes need root: CRIU saves processes with the rights of the host's root")
-    release = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
-    if release < _LEAST:
-        raise HostError(f"checkpointable sandboxes need Linux {_LEAST[0]}.{_LEAST[1]} or later, which tells the exit"
-                        f" status of a program whose parent is not this one: this is {os.uname().release}")
-    if network:
-        raise UsageError(f'network "{network}": CRIU does not restore the interface of a network: leave out network, or'
-                         " checkpointable")
 
 
 def _helper() -> Helper | None:

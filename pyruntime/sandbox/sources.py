@@ -88,10 +88,6 @@ class RootSource:
         """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem, for a ``user``."""
         raise NotImplementedError
 
-    def prepare_root(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """As `prepare`, without /work."""
-        return self.prepare(scratch, user)
-
 
 @dataclass(frozen=True)
 class Directory(RootSource):
@@ -218,7 +214,6 @@ def _directory(path: str) -> None:
 class ForkSource(RootSource):
     """The present files of another sandbox, which are copied."""
 
-    origin: RootSource   # of the first one
     prepared: Prepared
     namespace: int
     _old: int = -1
@@ -235,7 +230,7 @@ class ForkSource(RootSource):
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """The same layers, and copies of everything above them."""
         try:
-            return copied(self.prepared, f"/proc/self/fd/{self._old}", self.origin, scratch, user)
+            return copied(self.prepared, f"/proc/self/fd/{self._old}", scratch)
         finally:
             self._forget()
 
@@ -248,22 +243,23 @@ class ForkSource(RootSource):
         self._forget()   # `prepare` was not reached
 
 
-def copied(before: Prepared, old: str, origin: RootSource, scratch: str, user: tuple[int, int]) -> Prepared:
+def copied(before: Prepared, old: str, scratch: str) -> Prepared:
     """The layers of another root filesystem, and in ``scratch`` copies of everything above them, which is in ``old``.
-    ``origin``: where the root comes from, if it has no layers."""
-    from pyruntime.sandbox.trees import copy_tree  # lazy: few sandboxes are copies
+    """
+    from pyruntime.sandbox.trees import copy_tree, dress_like  # lazy: few sandboxes are copies
 
+    made = replace_fields(before, rootfs=f"{scratch}/root", work="")
     for name in written(before):
         copy_tree(f"{old}/{name}", f"{scratch}/{name}")
     if before.layers:
-        made = overlay([*before.layers, *before.uppers[:-1]], scratch, f"{old}/upper")
-        made = replace_fields(before, rootfs=made.rootfs)
+        overlay([*before.layers, *before.uppers[:-1]], scratch, f"{old}/upper")
     else:
-        made = origin.prepare_root(scratch, user)
+        _directory(made.rootfs)
+        copy_tree(f"{old}/root", made.rootfs)
+        dress_like(f"{old}/root", made.rootfs)
     if before.work_before:
         os.mkdir(f"{scratch}/above", 0o700)
-        made.work, made.work_before = (overlay([before.work_before], f"{scratch}/above",
-                                               f"{old}/above/upper").rootfs, before.work_before)
+        made.work = overlay([before.work_before], f"{scratch}/above", f"{old}/above/upper").rootfs
     return made
 
 

@@ -19,8 +19,8 @@ _OPAQUE = "trusted.overlay.opaque", "user.overlay.opaque"   # with root, and wit
 
 
 def copy_tree(source: str, target: str, remedy: str = "give a larger limit of disk") -> None:
-    """Copy the content of a directory, with owners, modes, times and whiteouts. Raises HostError, with the ``remedy`` if
-    there is no room."""
+    """Copy the content of a directory, with owners, modes, times and whiteouts. Raises HostError; if there is no room,
+    with the ``remedy``."""
     try:
         with opened(source) as old, opened(target) as new:
             _copy(old, new, Copier(lambda path, name, words: None))

@@ -102,7 +102,8 @@ class Joined:
     ``adopted``        whether init becomes its parent, instead of the runtime
     """
 
-    __slots__ = ("adopted", "cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket", "unit", "user")
+    __slots__ = ("adopted", "cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket", "unit",
+                 "user")
 
     def __init__(self, *, pid: int, flags: int, own_root: bool, cgroup: dict[str, str], cgroup_where: str = "",
                  pid_file: str = "", pidfd_socket: str = "", unit: str = "", user: bool = False,

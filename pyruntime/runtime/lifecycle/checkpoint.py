@@ -51,7 +51,8 @@ class CheckpointRequest(CriuRequest):
 
     def __init__(self, *, parent_path: str = "", leave_running: bool = False, tcp_skip_in_flight: bool = False,
                  link_remap: bool = False, status_fd: int = -1, page_server: str = "", pre_dump: bool = False,
-                 devices: Collection[str] = (), warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+                 devices: Collection[str] = (), warn: Callable[[str], None] = lambda text: None,
+                 **options: Any) -> None:
         super().__init__(**options)
         if os.path.isabs(parent_path):
             raise UsageError(f'--parent-path must be relative: "{parent_path}"; write it relative to --image-path')

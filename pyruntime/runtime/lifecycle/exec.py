@@ -68,7 +68,7 @@ class ExecPlans:
         host = self._hosts.get(request.rootless)
         if host is None:
             host = self._hosts[request.rootless] = _host(request)
-        foreign = _foreign_namespaces(record.pid)   # init may have changed them
+        foreign = foreign_namespaces(record.pid)   # init may have changed them
         key = container.directory, record.pid, record.started, request.process, foreign, request.rootless
         found = self._plans.get(key)
         if found is None:
@@ -257,7 +257,7 @@ def _launch(container: StateDirectory, record: StateRecord, config: Config, requ
     try:
         fds = open_init(record)
         plan = request.plans.plan(container, record, config, request) if request.plans else exec_plan(
-            container, record, config, request, _host(request), _foreign_namespaces(record.pid))
+            container, record, config, request, _host(request), foreign_namespaces(record.pid))
         if "root" not in plan.slots:
             os.close(fds.pop("root"))
         for warning in plan.warnings:
@@ -334,7 +334,7 @@ def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
     record = container.read()
     _check_status(container, record, request)
     config = _config(container, record, request)
-    return exec_plan(container, record, config, request, _host(request), _foreign_namespaces(record.pid))
+    return exec_plan(container, record, config, request, _host(request), foreign_namespaces(record.pid))
 
 
 def _window(container: StateDirectory) -> _socket.socket | None:
@@ -396,7 +396,7 @@ def exec_plan(container: StateDirectory, record: StateRecord, config: Config, re
     return compile_exec(config, host, options, record.id, joined)
 
 
-def _foreign_namespaces(pid: int) -> int:
+def foreign_namespaces(pid: int) -> int:
     """The namespaces (CLONE_NEW*) that the process has and the runtime does not: joining one's own namespace would
     require needless privileges."""
     flags = 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from _signal import SIG_DFL, SIGCHLD, getsignal  # type: ignore[import-not-found]
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
 
 from pyruntime.errors import StateError, StepError, UsageError
 from pyruntime.runtime.cgroups.subgroup import Subgroup
@@ -18,7 +20,7 @@ from pyruntime.runtime.config.joining import asked_process, kept_of
 from pyruntime.runtime.config.load import Config, load_bundle
 from pyruntime.runtime.config.rules import warnings
 from pyruntime.runtime.lifecycle.create import Request, carry_out, check_bundle, find_host, make_plan
-from pyruntime.runtime.lifecycle.exec import ExecLaunch, ExecRequest, exec_plan, open_init
+from pyruntime.runtime.lifecycle.exec import ExecLaunch, ExecRequest, exec_plan, foreign_namespaces, open_init
 from pyruntime.runtime.lifecycle.parent import THIS_PROCESS
 from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 from pyruntime.runtime.lifecycle.template import namespaces_of
@@ -82,16 +84,17 @@ class Preparation:
         value = decode(encode(self.config.value).replace(ID_MARK, container_id).encode(), document)
         return revive(self.root, container_id, Config(value, document, self.config.bundle), request, self._host)
 
-    def entrance(self, cgroup: Sequence[str], *, terminal: bool, waits: bool, adopted: bool) -> Form:
+    def entrance(self, cgroup: Sequence[str], *, terminal: bool, waits: bool, adopted: bool, foreign: int) -> Form:
         """The plan of `exec` into one of the containers; ``cgroup`` is as in ExecRequest, with _GROUP_MARK. ``waits``:
-        whether the process waits until the caller knows it; ``adopted``: whether init becomes its parent."""
-        key = (*cgroup, str(terminal), str(waits), str(adopted))
+        whether the process waits until the caller knows it; ``adopted``: whether init becomes its parent; ``foreign``:
+        the namespaces (CLONE_NEW*) that init has and the runtime does not; 0: those of the configuration."""
+        key = (*cgroup, str(terminal), str(waits), str(adopted), str(foreign))
         form = self._entrances.get(key)
         if form is None:
             process = asked_process(self._kept, ["/"], terminal=terminal)
             config = Config({**self._kept, "process": process}, "exec", self.config.bundle)
             plan = exec_plan(StateDirectory(self.root, ID_MARK), StateRecord(id=ID_MARK, cgroup=self._cgroup), config,
-                             ExecRequest(cgroup=cgroup, adopted=adopted), self._host, namespaces_of(config))
+                             ExecRequest(cgroup=cgroup, adopted=adopted), self._host, foreign or namespaces_of(config))
             if not waits:
                 plan.steps = [step for step in plan.steps if step.op.name != "report_process"]
             form = self._entrances[key] = Form(plan, [ID_MARK, _GROUP_MARK])
@@ -102,11 +105,14 @@ class Entrance:
     """The way into a container of a Preparation, open until `close`.
 
     ``adopts``  whether init becomes the parent of the commands, so that a checkpoint has them; each needs a sub-cgroup
+    ``starting``  with ``adopts``, a lock that `exec` holds: half-started commands cannot be saved
     """
 
     def __init__(self, preparation: Preparation, record: StateRecord, *, adopts: bool = False) -> None:
         """Raises StateError if the container has stopped."""
         self.adopts = adopts
+        self.starting: AbstractContextManager[object] = Lock() if adopts else nullcontext()
+        self._foreign = foreign_namespaces(record.pid) if adopts else 0   # CRIU restores into a new time namespace
         self._preparation = preparation
         self._id = record.id
         self.pid = record.pid   # of init
@@ -150,7 +156,7 @@ class Entrance:
     def exec(self, args: Sequence[str], *, env: Sequence[str] | None = None, cwd: str = "",
              group: Subgroup | None = None, streams: Sequence[int] = (), console: socket | None = None,
              on_pid: Callable[[int], None] = lambda pid: None) -> None:
-        """Run a command, a child of this process or (``adopts``) of init. ``group``: the sub-cgroup that it enters. With
+        """Run a command, a child of this process or (``adopts``) of init. ``group``: the sub-cgroup it enters. With
         ``console``, a socket that receives its master end, the command has a terminal. The others are as for
         `Runtime.exec`. Raises StepError; then nothing of the process is left, or only in the sub-cgroup."""
         name = group.name if group else ""
@@ -158,7 +164,8 @@ class Entrance:
         # The master end of a terminal is received before the command is executed. An ended process may be gone at once
         # if this program ignores SIGCHLD, or has a handler that waits for all children.
         waits = console is not None or self.adopts or getsignal(SIGCHLD) != SIG_DFL
-        form = self._preparation.entrance(where, terminal=console is not None, waits=waits, adopted=self.adopts)
+        form = self._preparation.entrance(where, terminal=console is not None, waits=waits, adopted=self.adopts,
+                                          foreign=self._foreign)
         variables = last_of_each(self._env if env is None else env)
         path = cwd or self._cwd
         plan = form.fill({ID_MARK: self._id, _GROUP_MARK: name}, {
@@ -175,7 +182,8 @@ class Entrance:
                 raise StateError(f'"{args[0]}" ended before its start, or is not in its cgroup')
             on_pid(found[0])
 
-        pid = ExecLaunch(plan, fds, ExecRequest(streams=streams, on_pid=adopted if self.adopts else on_pid)).run()
+        with self.starting:
+            pid = ExecLaunch(plan, fds, ExecRequest(streams=streams, on_pid=adopted if self.adopts else on_pid)).run()
         if self.adopts:
             THIS_PROCESS.let_end(pid)
 

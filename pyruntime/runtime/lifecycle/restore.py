@@ -295,16 +295,14 @@ class Revival(Launch):
             "lsm_profile": request.lsm_profile or None, "lsm_mount_context": request.lsm_mount_context or None}
 
     def _cgroup_roots(self) -> list[dict[str, str]]:
-        """The container's cgroup in each hierarchy, or that of this process in those where it has none, relative to the
-        hierarchy's root: the image may be from another cgroup."""
+        """The container's cgroup in each hierarchy, relative to the hierarchy's root: the image may be from another
+        cgroup."""
         roots = []
         for hierarchy in read_host(self.request.rootless).cgroup.all():
-            path = hierarchy.own
             if hierarchy.key in self.record.cgroup:
-                path = self.record.cgroup[hierarchy.key][len(hierarchy.mountpoint):]
-            path = hierarchy.root.rstrip("/") + path
-            # An entry without a controller applies to every hierarchy that has no entry: that of v2.
-            roots.append({"ctrl": hierarchy.key, "path": path} if hierarchy.key else {"path": path})
+                path = hierarchy.root.rstrip("/") + self.record.cgroup[hierarchy.key][len(hierarchy.mountpoint):]
+                # An entry without a controller applies to every hierarchy that has no entry: that of v2.
+                roots.append({"ctrl": hierarchy.key, "path": path} if hierarchy.key else {"path": path})
         return roots
 
     # --- notifications from CRIU -----------------------------------------------------------------------------------
