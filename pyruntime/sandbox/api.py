@@ -85,7 +85,8 @@ class Sandbox:
     ``name``    of the sandbox and its cgroup, and in its network
     ``addresses``  its IP addresses in a network
     ``unenforced``  the limits that this host cannot enforce; empty with all controllers of cgroups
-    ``processes``   the programs that a restored sandbox has begun with, in the order of their start
+    ``processes``   the programs that a restored sandbox has begun with, in the order of their start; their streams are
+                    closed with it
     """
 
     @told("make a sandbox")
@@ -111,6 +112,7 @@ class Sandbox:
         self._number = 0
         self._closed = self._gone = self._saved = False
         self._programs: WeakSet[Run] = WeakSet()   # those that a checkpoint has
+        self.processes: tuple[Process, ...] = ()
         self._writing = Lock()   # a new directory has one maker, also among the processes of the helper
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         self._waiting: Interpreter | None = None
@@ -125,24 +127,23 @@ class Sandbox:
         self.addresses = self._container.addresses
         _living.add(self)
         try:
-            self.processes = self._resumed(source.processes) if source.processes else ()
+            if source.processes:
+                self._resume(source.processes)
             if interpreter and self._container.grouped:
                 self._waiting = self._interpreter(interpreter)
         except BaseException:
             self.close()
             raise
 
-    def _resumed(self, saved: SavedProcesses) -> tuple[Process, ...]:
+    def _resume(self, saved: SavedProcesses) -> None:
         saved.restored()
-        resumed = []
-        for program in saved.programs:
+        for each in saved.programs:
+            program, pid, pidfd, ours = saved.taken(each)
             run = self._run_of(self._enter(program.number))
-            pid, pidfd, ours = saved.taken(program)
             run.take_over(program, pid, pidfd)
             process = Process(run, program.args, seconds=program.seconds, left=self._leave)
             process.resume(ours)
-            resumed.append(process)
-        return tuple(resumed)
+            self.processes = (*self.processes, process)
 
     def _interpreter(self, program: str) -> Interpreter:
         run = self._new_run(wait=True)
@@ -426,6 +427,8 @@ class Sandbox:
             with self._idle:
                 # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
                 self._idle.wait_for(lambda: self._runs == 0)
+            for process in self.processes:
+                process.close()
             with self._at_end:
                 self._container.remove()
         finally:

@@ -19,7 +19,7 @@ import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from select import POLLHUP, poll
 from stat import S_ISDIR
 
@@ -163,7 +163,9 @@ def save(container: SandboxContainer, path: str | os.PathLike[str], options: Map
             with without_log():
                 container.dump(f"{part}/image", call(_devices, container.prepared, base=container.namespace))
             programs = list(_programs(runs))
-            keys = {key: number for program in programs for number, key in enumerate(program.pipes) if key}
+            # CRIU itself makes the pipes again that lead from a program to another.
+            keys = ({program.pipes[0] for program in programs}
+                    ^ {key for program in programs for key in program.pipes[1:]}) - {""}
             record = _record(container.prepared, options, programs, _pipes(container.pids(), keys))
             with _opened(f"{part}/files") as fd:
                 call(_save_files, container.prepared, fds=[fd], base=container.namespace)
@@ -228,15 +230,16 @@ def _inner_pid(pid: int) -> int:
     return int(line.split()[-1])
 
 
-def _pipes(pids: Sequence[int], keys: Mapping[str, int]) -> dict[str, SavedPipe]:
-    """The pipes with these keys that processes have open; the values are the numbers of the standard streams."""
+def _pipes(pids: Sequence[int], keys: set[str]) -> dict[str, SavedPipe]:
+    """The pipes with these keys that processes have open."""
     found: dict[str, SavedPipe] = {}
     for pid in pids:
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            path = f"/proc/{pid}/fd/{name}"
-            key = os.readlink(path)
-            if key in keys and key not in found:
-                found[key] = _saved_pipe(path)
+        with suppress(FileNotFoundError, ProcessLookupError):   # it has ended
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                path = f"/proc/{pid}/fd/{name}"
+                key = os.readlink(path)
+                if key in keys and key not in found:
+                    found[key] = _saved_pipe(path)
     return found
 
 
@@ -348,6 +351,7 @@ class SavedProcesses:
         self.inherited: dict[str, int] = {}
         self._pipes = pipes
         self._ours: dict[str, int] = {}
+        self._names: dict[str, str] = {}
         self._found: dict[int, tuple[int, int]] = {}
 
     def open(self) -> None:
@@ -356,6 +360,7 @@ class SavedProcesses:
         for key, pipe in self._pipes.items():
             read, write = os.pipe2(os.O_CLOEXEC)
             self.inherited[key], self._ours[key] = (read, write) if key in inputs else (write, read)
+            self._names[key] = os.readlink(f"/proc/self/fd/{read}")
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, pipe.size)
             os.write(write, pipe.data)
 
@@ -366,13 +371,14 @@ class SavedProcesses:
                 if _inner_pid(pid) == program.pid:
                     self._found[program.number] = pid, os.pidfd_open(pid)
 
-    def taken(self, program: SavedProgram) -> tuple[int, int, list[int]]:
-        """The process ID on the host and the pidfd of a program, and our ends of its pipes, -1 where there is none;
-        they belong to the caller. Raises StateError."""
+    def taken(self, program: SavedProgram) -> tuple[SavedProgram, int, int, list[int]]:
+        """A program with the names of its new pipes, its process ID on the host, its pidfd, and our ends of the pipes,
+        -1 where there is none; the descriptors belong to the caller. Raises StateError."""
         if program.number not in self._found:
             raise StateError(f'"{program.args[0]}", process {program.pid} of the checkpoint, has not been restored')
         pid, pidfd = self._found.pop(program.number)
-        return pid, pidfd, [self._take(key) for key in program.pipes]
+        return (replace(program, pipes=[self._names.get(key, key) for key in program.pipes]), pid, pidfd,
+                [self._take(key) for key in program.pipes])
 
     def _take(self, key: str) -> int:
         fd = self._ours.pop(key, -1)

@@ -263,7 +263,8 @@ class SandboxContainer:
         Raises HostError, CriuError."""
         from pyruntime.sandbox.checkpoint import CRIU_OPTIONS  # lazy: few sandboxes are saved
 
-        self._runtime.checkpoint(self.name, image, leave_running=True, devices=devices, **CRIU_OPTIONS)
+        self._runtime.checkpoint(self.name, image, leave_running=True, devices=devices,
+                                 ghost_limit=self._settings.limits.bytes_of_disk(), **CRIU_OPTIONS)
 
     def pids(self) -> Sequence[int]:
         """The IDs of its processes on the host."""
