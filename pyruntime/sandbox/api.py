@@ -34,7 +34,7 @@ from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
 from pyruntime.sandbox.private_mounts import call
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
-from pyruntime.sandbox.run import Run, carry_out
+from pyruntime.sandbox.run import Run, carry_out, end_group
 from pyruntime.sandbox.sources import HOST_PATHS, ForkSource, HostMount, HostSource, RootSource, source_of
 
 TYPE_CHECKING = False
@@ -137,6 +137,10 @@ class Sandbox:
 
     def _resume(self, saved: SavedProcesses) -> None:
         saved.restored()
+        self._number = saved.runs
+        # Of programs that had just ended: their descendants were about to be killed.
+        for name in self._container.entrance.subgroups() - {f"run-{program.number}" for program in saved.programs}:
+            end_group(self._container.entrance.subgroup(name))
         for each in saved.programs:
             program, pid, pidfd, ours = saved.taken(each)
             run = self._run_of(self._enter(program.number))
@@ -386,7 +390,7 @@ class Sandbox:
             self._saved = not leave_running
             try:
                 runs = sorted((run for run in self._programs if run.pid), key=lambda run: run.number)
-                save(self._container, path, self._options, runs, last=not leave_running)
+                save(self._container, path, self._options, runs, number=self._number, last=not leave_running)
             except BaseException:
                 self._saved = False
                 raise
@@ -457,7 +461,7 @@ class Sandbox:
                 why = "belongs to another process: make one after the fork" if not self._closed else "is closed"
                 raise StateError(f"{self.name} {why}")
             self._runs += 1
-            self._number = max(self._number, number) if number else self._number + 1
+            self._number += not number
             return number or self._number
 
     def _leave(self) -> None:

@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from select import POLLHUP, poll
 from stat import S_ISDIR
+from time import monotonic, sleep
 
 from pyruntime.errors import CriuError, HostError, StateError, UsageError
 from pyruntime.images.api import ImageStore
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 # Of both requests to CRIU: connections within the sandbox, and locks of its files.
 CRIU_OPTIONS: Mapping[str, Any] = {"tcp_established": True, "file_locks": True}
 _LEAST = (6, 15)   # PIDFD_GET_INFO with PIDFD_INFO_EXIT
+_PATIENCE = 10.0   # seconds for programs to execute others
 _ROOM = "free some there, or name another directory"
 
 
@@ -100,9 +102,10 @@ class SandboxRecord(Record):
     ``paths``     of a sandbox of the host's system, instead
     ``below``     how many layers of a template are above them, in the checkpoint; ``work``: whether /work has one, too
     ``env``, ``cwd``  the defaults of programs
+    ``runs``      the number of the last run
     """
 
-    FIELDS = ("options", "layers", "image", "paths", "below", "work", "env", "cwd", "programs", "pipes")
+    FIELDS = ("options", "layers", "image", "paths", "below", "work", "env", "cwd", "runs", "programs", "pipes")
     NEEDED = FIELDS
 
     def __init__(self, **values: Any) -> None:
@@ -114,6 +117,7 @@ class SandboxRecord(Record):
         self.work = False
         self.env: list[str] = []
         self.cwd = ""
+        self.runs = 0
         self.programs: list[SavedProgram] = []
         self.pipes: dict[str, SavedPipe] = {}
         self._set(values)
@@ -149,9 +153,10 @@ def require_checkpoints(user: tuple[int, int], network: str | None) -> None:
 # ---- save -----------------------------------------------------------------------------------------------------------
 
 def save(container: SandboxContainer, path: str | os.PathLike[str], options: Mapping[str, Any], runs: Sequence[Run],
-         *, last: bool) -> None:
-    """Write a checkpoint, whole or not at all; ``last``: no process executes anything afterwards. Raises UsageError if
-    the path exists, HostError, CriuError; then the processes go on, and nothing is left."""
+         *, number: int, last: bool) -> None:
+    """Write a checkpoint, whole or not at all. ``number``: of the last run; ``last``: no process executes anything
+    afterwards. Raises UsageError if the path exists, HostError, CriuError; then the processes go on, and nothing is
+    left."""
     path = os.path.abspath(path)
     if os.path.lexists(path):
         raise UsageError(f'"{path}" exists: remove it, or name another directory for the checkpoint')
@@ -159,20 +164,48 @@ def save(container: SandboxContainer, path: str | os.PathLike[str], options: Map
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, part)
         os.mkdir(f"{part}/files")
-        with container.entrance.starting, container.still(last=last):
+        with container.entrance.starting, _settled(container):
             with without_log():
                 container.dump(f"{part}/image", call(_devices, container.prepared, base=container.namespace))
             programs = list(_programs(runs))
             # CRIU itself makes the pipes again that lead from a program to another.
             keys = ({program.pipes[0] for program in programs}
                     ^ {key for program in programs for key in program.pipes[1:]}) - {""}
-            record = _record(container.prepared, options, programs, _pipes(container.pids(), keys))
+            record = _record(container.prepared, options=_written(options), runs=number, programs=programs,
+                             pipes=_pipes(container.pids(), keys))
             with _opened(f"{part}/files") as fd:
                 call(_save_files, container.prepared, fds=[fd], base=container.namespace)
             with open(f"{part}/sandbox.json", "xb") as file:
                 file.write(record.encoded())
             os.rename(part, path)
             undo.pop_all()
+            if last:
+                container.kill_still()
+
+
+@contextmanager
+def _settled(container: SandboxContainer) -> Iterator[None]:
+    """As SandboxContainer.still, at a moment when no program waits in vfork(2), where CRIU cannot stop it. Raises
+    HostError if there is none."""
+    end = monotonic() + _PATIENCE
+    while monotonic() < end:
+        with container.still():
+            if not any(map(_vforks, container.pids())):
+                yield
+                return
+        sleep(0.005)
+    raise HostError(f"cannot save {container.name}: a program of it waits in vfork(2) for its child: try again later")
+
+
+def _vforks(pid: int) -> bool:
+    """Whether a thread of this frozen process waits until a child has executed a program: it is not frozen elsewhere,
+    as all others are."""
+    with suppress(FileNotFoundError, ProcessLookupError):   # it has ended
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/wchan", encoding="ascii") as file:
+                if file.read() == "kernel_clone":
+                    return True
+    return False
 
 
 def _devices(prepared: Prepared) -> list[str]:
@@ -181,13 +214,12 @@ def _devices(prepared: Prepared) -> list[str]:
     return [f"{os.major(number)}:{os.minor(number)}" for number in numbers]
 
 
-def _record(prepared: Prepared, options: Mapping[str, Any], programs: list[SavedProgram], pipes: dict[str, SavedPipe]
-            ) -> SandboxRecord:
+def _record(prepared: Prepared, **values: Any) -> SandboxRecord:
     image = prepared.image
     return SandboxRecord(
-        options=_written(options), layers=list(prepared.layers), image=[image.root, image.id] if image else [],
+        layers=list(prepared.layers), image=[image.root, image.id] if image else [],
         paths=[mount.source for mount in prepared.mounts], below=len(prepared.uppers[:-1]),
-        work=bool(prepared.work_before), env=list(prepared.env), cwd=prepared.cwd, programs=programs, pipes=pipes)
+        work=bool(prepared.work_before), env=list(prepared.env), cwd=prepared.cwd, **values)
 
 
 def _written(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,7 +342,7 @@ class SavedSource(RootSource):
         self._path = path
         self._record = record
         self._image: StoredImage | None = None
-        self.processes = SavedProcesses(f"{path}/image", record.programs, record.pipes)
+        self.processes = SavedProcesses(f"{path}/image", record)
 
     def resolve(self, held: ExitStack) -> RootSource:
         """Itself; the image is kept. Raises NoSuchImage."""
@@ -342,14 +374,15 @@ class SavedProcesses:
     """The processes of a checkpoint, for one sandbox: from `open` until `close`.
 
     ``image``      CRIU's directory
+    ``runs``, ``programs``  as of the record
     ``inherited``  for each pipe the end of the sandbox's processes, by its key
     """
 
-    def __init__(self, image: str, programs: Sequence[SavedProgram], pipes: Mapping[str, SavedPipe]) -> None:
+    def __init__(self, image: str, record: SandboxRecord) -> None:
         self.image = image
-        self.programs = programs
+        self.runs, self.programs = record.runs, record.programs
         self.inherited: dict[str, int] = {}
-        self._pipes = pipes
+        self._pipes = record.pipes
         self._ours: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._found: dict[int, tuple[int, int]] = {}

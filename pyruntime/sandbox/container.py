@@ -271,25 +271,25 @@ class SandboxContainer:
         return self._runtime.pids(self.name)
 
     @contextmanager
-    def still(self, *, last: bool = False) -> Iterator[None]:
-        """No process changes files meanwhile; without cgroups, nothing can keep them from it. ``last``: unless there is
-        an error, they are killed before any of them goes on."""
+    def still(self) -> Iterator[None]:
+        """No process changes files meanwhile; without cgroups, nothing can keep them from it."""
         if not self.grouped:
             yield
             return
         with self._stilling:
             self.paused = True
             self._runtime.pause(self.name)
-            end = False
             try:
                 yield
-                end = last
             finally:
-                if end:
-                    self._runtime.kill(self.name, "KILL", everything=True)
-                else:
+                if self.paused:
                     self._runtime.resume(self.name)
-                self.paused = False
+                    self.paused = False
+
+    def kill_still(self) -> None:
+        """Within `still`: kill all processes, before any of them goes on."""
+        self._runtime.kill(self.name, "KILL", everything=True)
+        self.paused = False
 
     # ---- the end --------------------------------------------------------------------------------
 

@@ -164,7 +164,7 @@ class Run:
                         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
                     self._pid = 0
                 if self._group:
-                    _remove(self._group)
+                    end_group(self._group)
                     self._group = None
             finally:
                 if self.pidfd >= 0:
@@ -248,7 +248,8 @@ def _lost(pid: int) -> StateError:
                       " children; from Linux 6.15 on neither matters")
 
 
-def _remove(group: Subgroup) -> None:
+def end_group(group: Subgroup) -> None:
+    """Kill the processes of a sub-cgroup, wait for their end, and remove it. Raises StateError if they do not die."""
     pause, end = 0.0002, monotonic() + _PATIENCE
     while not group.empty():
         if monotonic() > end:

@@ -147,6 +147,10 @@ class Entrance:
         """As Runtime.subgroup."""
         return Subgroup(self._cgroup, name)
 
+    def subgroups(self) -> set[str]:
+        """The names of the sub-cgroups that there are."""
+        return {entry.name for path in self._cgroup.values() for entry in os.scandir(path) if entry.is_dir()}
+
     def close(self) -> None:
         """Close the descriptors."""
         for fd in self._init.values():

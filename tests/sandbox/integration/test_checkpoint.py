@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -372,11 +373,50 @@ def test_checkpoints_while_programs_start_and_end(saved: Path) -> None:
             box.checkpoint(saved, leave_running=True)
             with Sandbox.restore(saved) as other:
                 assert all(process.wait(PATIENCE) == 3 for process in other.processes)
+                assert [other.run(["sh", "-c", "exit 3"]).returncode for _ in range(9)] == [3] * 9
             shutil.rmtree(saved)
         stop.set()
         for thread in threads:
             thread.join()
         assert problems == []
+
+
+def test_vfork(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CRIU cannot stop a program that waits in vfork(2): the checkpoint waits."""
+    code = ("import ctypes, os, time\nlibc = ctypes.CDLL(None)\n"
+            "child = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: time.sleep(SECONDS) or 0)\n"
+            "stack = ctypes.create_string_buffer(1 << 20)\nprint('begins', flush=True)\n"
+            "libc.clone(child, ctypes.c_void_p(ctypes.addressof(stack) + (1 << 20) - 64), 0x4000 | 17, None)\n"
+            "print('ended', flush=True)\ntime.sleep(1000)")   # CLONE_VFORK, without CLONE_VM
+    with Sandbox.host(checkpointable=True, user=WHO) as box:
+        process = start(box, ["python3", "-c", code.replace("SECONDS", "2")])
+        assert process.stdout and process.stdout.readline() == b"begins\n"
+        box.checkpoint(saved, leave_running=True)
+        assert process.stdout.readline() == b"ended\n"
+        again = start(box, ["python3", "-c", code.replace("SECONDS", "1000")])
+        assert again.stdout and again.stdout.readline() == b"begins\n"
+        while "kernel_clone" not in Path(f"/proc/{again.pid}/wchan").read_text():
+            time.sleep(0.01)
+        monkeypatch.setattr("pyruntime.sandbox.checkpoint._PATIENCE", 0.2)
+        with pytest.raises(errors.HostError, match="try again later"):
+            box.checkpoint(saved.parent / "again")
+        assert again.returncode is None and os.listdir(saved.parent) == ["saved"]
+    with Sandbox.restore(saved) as box:
+        assert box.processes[0].stdout and box.processes[0].stdout.readline() == b"ended\n"
+
+
+def test_what_a_program_that_had_just_ended_has_left(saved: Path) -> None:
+    """Its cgroup is restored with it, and possibly its descendants."""
+    with Sandbox.host(checkpointable=True, user=WHO) as box:
+        start(box, ["sleep", "1000"])
+        start(box, ["sleep", "2000"])
+        box.checkpoint(saved)
+    record = json.loads((saved / "sandbox.json").read_text())
+    record["programs"] = record["programs"][:1]
+    (saved / "sandbox.json").write_text(json.dumps(record))
+    with Sandbox.restore(saved) as box:
+        shown = str(box.run(["ps", "-eo", "args="], text=True, check=True).stdout)
+        assert "sleep 1000" in shown and "sleep 2000" not in shown
 
 
 def test_asyncio(saved: Path) -> None:
