@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 # Of both requests to CRIU: connections within the sandbox, and locks of its files.
 CRIU_OPTIONS: Mapping[str, Any] = {"tcp_established": True, "file_locks": True}
 _LEAST = (6, 15)   # PIDFD_GET_INFO with PIDFD_INFO_EXIT
+RESTORE_REMEDY = "\n  CRIU works within the sandbox's limits: it needs 4 processes and 8 MiB of them"
 _PATIENCE = 10.0   # seconds for programs to execute others
 _ROOM = "free some there, or name another directory"
 
@@ -307,12 +308,12 @@ def _opened(path: str) -> Iterator[int]:
 
 
 @contextmanager
-def without_log() -> Iterator[None]:
-    """CRIU's log is removed with the rest: its errors are in the message."""
+def without_log(remedy: str = "") -> Iterator[None]:
+    """CRIU's log is removed with the rest: its errors are in the message, and the ``remedy``."""
     try:
         yield
     except CriuError as error:
-        raise CriuError(str(error).partition("\n  log file: ")[0]) from None
+        raise CriuError(str(error).partition("\n  log file: ")[0] + remedy) from None
 
 
 # ---- restore --------------------------------------------------------------------------------------------------------

@@ -217,12 +217,13 @@ class SandboxContainer:
 
     def _restore(self, prepared: Preparation, processes: SavedProcesses, streams: Sequence[int]) -> Entrance:
         """Create the container with the processes of a checkpoint."""
-        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS, without_log  # lazy: few sandboxes are restored
+        # lazy: few sandboxes are restored
+        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS, RESTORE_REMEDY, without_log
 
         own = files_of(self.name)   # for CRIU's log
         os.makedirs(own, 0o700)
         try:
-            with without_log():
+            with without_log(RESTORE_REMEDY):
                 return self._runtime.restore_prepared(
                     self.name, prepared, processes.image, work_path=own, streams=streams,
                     inherited=processes.inherited,

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pyruntime import AsyncSandbox, HostMount, ImageStore, Limits, Sandbox, Temp
 from pyruntime.sandbox.api import PIPE, STDOUT, Process
 from pyruntime.sandbox.container import NOBODY
 from pyruntime.system.restrictions import capable
+from tests.conftest import TOP
 from tests.containers import PATIENCE
 from tests.criu import path_with_criu
 from tests.sandbox.integration.test_rootless import home, user
@@ -207,7 +209,8 @@ def test_the_end_of_restored_programs(saved: Path) -> None:
 def facts(box: Sandbox) -> tuple[list[str], dict[str, str]]:
     """How a program of the sandbox is confined, as it sees it, and the limits of its cgroups."""
     script = ("grep -E '^(Cap|NoNew|Seccomp|Groups|Uid|Gid)' /proc/self/status; cat /proc/self/limits; hostname; umask;"
-              " env; pwd; cut -d' ' -f4-6 /proc/self/mountinfo; grep -c : /proc/net/dev; ls /dev")
+              " env; pwd; cut -d' ' -f4-6 /proc/self/mountinfo; grep -c : /proc/net/dev; ls /dev;"
+              " cat /proc/1/environ 2>&1; kill -KILL 1; kill -STOP 1; grep '^Sig[IBC]' /proc/1/status")
     shown = box.run(["sh", "-c", script], text=True, check=True).stdout
     limits = {}
     for key, path in box._container.entrance._cgroup.items():
@@ -521,6 +524,26 @@ def test_a_root_filesystem_that_is_gone(saved: Path, rootfs: Path, tmp_path: Pat
     (tmp_path / "away").rename(tmp_path / "rootfs")
     with Sandbox.restore(saved) as box:
         assert box.processes[0].returncode is None
+
+
+def test_limits_without_room_for_criu(saved: Path) -> None:
+    with Sandbox.host(checkpointable=True, user=WHO, limits=Limits(pids=2)) as box:
+        start(box, ["sleep", "1000"])
+        box.checkpoint(saved)
+    with pytest.raises(errors.CriuError, match="needs 4 processes"):
+        Sandbox.restore(saved)
+
+
+def test_the_example(saved: Path) -> None:
+    """That of docs/sandbox.md."""
+    text = (TOP / "docs/sandbox.md").read_text().partition("## Checkpoints of running programs")[2]
+    text = text.partition("\n## ")[0]
+    example = textwrap.dedent("\n".join(re.findall("^(?:    .*)?$", text, re.M)))
+    assert "checkpointable=True" in example and "/var/tmp/saved" in example
+    example = example.replace("checkpointable=True", f"checkpointable=True, user={WHO}").replace(
+        "/var/tmp/saved", str(saved))
+    exec(compile(example, "docs/sandbox.md", "exec"), {"Sandbox": Sandbox, "PIPE": PIPE})
+    assert saved.is_dir()
 
 
 def test_without_root(home: Path) -> None:
