@@ -28,6 +28,7 @@ ffibuilder.cdef("""
     int k_umount2(const char *target, int flags);
     int k_syncfs(int fd);
     int k_unshare(int flags);
+    ssize_t k_tee(int from, int to, size_t length);
     int snapshot_take(int fd, char **sources, int usable, int64_t began, const char *touched, size_t touched_size);
     const char *snapshot_problem(void);
     int snapshot_is_current(int fd);
@@ -184,6 +185,11 @@ static int k_syncfs(int fd)
 static int k_unshare(int flags)
 {
     return unshare(flags);
+}
+
+static ssize_t k_tee(int from, int to, size_t length)
+{
+    return tee(from, to, length, SPLICE_F_NONBLOCK);
 }
 """, sources=["pyruntime/native/snapshot/take.c", "pyruntime/native/snapshot/fits.c"], include_dirs=["."],
                       extra_compile_args=[f"@{os.path.dirname(os.path.abspath(__file__))}/cflags",

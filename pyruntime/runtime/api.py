@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pyruntime.runtime.lifecycle.events import OomCounter
     from pyruntime.runtime.lifecycle.exec import ExecPlans
     from pyruntime.runtime.lifecycle.preparation import Entrance, Preparation
+    from pyruntime.runtime.lifecycle.store import StateRecord
 
 
 class State:
@@ -120,18 +121,30 @@ class Runtime:
         return Preparation(self.root, os.fspath(bundle), request, controllers)
 
     def create_prepared(self, container_id: str, preparation: Preparation, *, streams: Sequence[int] = (),
-                        namespaces: Mapping[str, int] | None = None) -> Entrance:
+                        namespaces: Mapping[str, int] | None = None, adopts: bool = False) -> Entrance:
         """Create a container of `prepare`, and start it at once; returns the way into it. ``namespaces``: descriptors,
         which stay open here: "user", instead of opening the configuration's path, and "mount", of which the container's
-        is a copy. Raises what `create` and `start` raise."""
+        is a copy. ``adopts``: see Entrance. Raises what `create` and `start` raise."""
+        return self._entrance(preparation, preparation.create(container_id, self._request(
+            "", "", 0, detached=True, streams=streams, namespaces=namespaces)), adopts=adopts)
+
+    def restore_prepared(self, container_id: str, preparation: Preparation, image_path: str, **options: Any
+                         ) -> Entrance:
+        """Restore a container of `prepare` whose commands are children of its init; returns the way into it. The others
+        are as for `restore`."""
+        from pyruntime.runtime.lifecycle.restore import RestoreRequest  # lazy: as in run
+
+        return self._entrance(preparation, preparation.restore(container_id, RestoreRequest(
+            image_path=image_path, rootless=self.rootless, cgroup_manager=self.cgroup_manager, warn=self.warn,
+            **options)), adopts=True)
+
+    def _entrance(self, preparation: Preparation, record: StateRecord, *, adopts: bool) -> Entrance:
         from pyruntime.runtime.lifecycle.preparation import Entrance  # lazy: as in run
 
-        record = preparation.create(container_id, self._request(
-            "", "", 0, detached=True, streams=streams, namespaces=namespaces))
         try:
-            return Entrance(preparation, record)
+            return Entrance(preparation, record, adopts=adopts)
         except BaseException:
-            self.delete(container_id, force=True)
+            self.delete(record.id, force=True)
             raise
 
     def start(self, container_id: str, *, keep: Callable[[int], None] = lambda fd: None) -> None:

@@ -22,7 +22,7 @@ from threading import Condition, Lock
 from warnings import warn
 from weakref import WeakSet
 
-from pyruntime.errors import StateError
+from pyruntime.errors import StateError, UsageError
 from pyruntime.sandbox import files
 from pyruntime.sandbox.commands import finished, seconds_of, text_of, variables_of, words_of
 from pyruntime.sandbox.container import NOBODY, SandboxContainer, Settings
@@ -34,7 +34,7 @@ from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
 from pyruntime.sandbox.private_mounts import call
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
-from pyruntime.sandbox.run import Run, carry_out
+from pyruntime.sandbox.run import Run, carry_out, end_group
 from pyruntime.sandbox.sources import HOST_PATHS, ForkSource, HostMount, HostSource, RootSource, source_of
 
 TYPE_CHECKING = False
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
+    from pyruntime.sandbox.checkpoint import SavedProcesses
     from pyruntime.sandbox.pipes import Stream
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "PrunedSandboxes",
@@ -74,6 +75,8 @@ class Sandbox:
     ``devices``  paths of the host's devices that programs may use, as "/dev/fuse"
     ``interpreter``  a Python, as "python3", that is started at once and waits for `python`; "": none
     ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
+    ``checkpointable``  whether `checkpoint` can save it: needs root, cgroups and Linux 6.15; no ``network`` and no
+                 ``interpreter``; programs have pipes and empty streams only
     ``store``, ``progress``  for an image: the store that holds it, and what is called with the progress of a pull
 
     Programs have no capabilities, no way to new privileges, the default seccomp filter, and pid, mount, network, ipc
@@ -82,6 +85,8 @@ class Sandbox:
     ``name``    of the sandbox and its cgroup, and in its network
     ``addresses``  its IP addresses in a network
     ``unenforced``  the limits that this host cannot enforce; empty with all controllers of cgroups
+    ``processes``   the programs that a restored sandbox has begun with, in the order of their start; their streams are
+                    closed with it
     """
 
     @told("make a sandbox")
@@ -89,20 +94,25 @@ class Sandbox:
                  mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
                  user: int | tuple[int, int] = NOBODY, writable: bool = False, network: str | None = None,
                  seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "",
-                 require_limits: bool = False, store: ImageStore | None = None,
+                 require_limits: bool = False, checkpointable: bool = False, store: ImageStore | None = None,
                  progress: Progress | None = None) -> None:
         """Raises HostError, UsageError, ConfigError, ImageError, StepError; after an error nothing is left."""
+        if checkpointable and interpreter:
+            raise UsageError("interpreter: a checkpoint has no place for it: start it with popen, or leave out"
+                             " checkpointable")
         self.limits = limits or Limits()
         self.name = new_name()
         self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
                          "network": network, "seccomp": seccomp, "devices": devices, "interpreter": interpreter,
-                         "require_limits": require_limits}
+                         "require_limits": require_limits, "checkpointable": checkpointable}
         self._at_end = ExitStack()
         self._owner = os.getpid()
         self._idle = Condition()
         self._runs = 0
         self._number = 0
-        self._closed = self._gone = False
+        self._closed = self._gone = self._saved = False
+        self._programs: WeakSet[Run] = WeakSet()   # those that a checkpoint has
+        self.processes: tuple[Process, ...] = ()
         self._writing = Lock()   # a new directory has one maker, also among the processes of the helper
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         self._waiting: Interpreter | None = None
@@ -111,16 +121,33 @@ class Sandbox:
                 warn(f"{left} of an ended program cannot be removed: {why}", RuntimeWarning, stacklevel=2)
         source = root if isinstance(root, RootSource) else source_of(root, store, progress)
         self._container = SandboxContainer(self.name, source, Settings(
-            self.limits, mounts, env, cwd, user, writable, network, seccomp, devices, require_limits))
+            self.limits, mounts, env, cwd, user, writable, network, seccomp, devices, require_limits,
+            checkpointable))
         self.unenforced = self._container.unenforced
         self.addresses = self._container.addresses
         _living.add(self)
-        if interpreter and self._container.grouped:
-            try:
+        try:
+            if source.processes:
+                self._resume(source.processes)
+            if interpreter and self._container.grouped:
                 self._waiting = self._interpreter(interpreter)
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _resume(self, saved: SavedProcesses) -> None:
+        saved.restored()
+        self._number = saved.runs
+        # Of programs that had just ended: their descendants were about to be killed.
+        for name in self._container.entrance.subgroups() - {f"run-{program.number}" for program in saved.programs}:
+            end_group(self._container.entrance.subgroup(name))
+        for each in saved.programs:
+            program, pid, pidfd, ours = saved.taken(each)
+            run = self._run_of(self._enter(program.number))
+            run.take_over(program, pid, pidfd)
+            process = Process(run, program.args, seconds=program.seconds, left=self._leave)
+            process.resume(ours)
+            self.processes = (*self.processes, process)
 
     def _interpreter(self, program: str) -> Interpreter:
         run = self._new_run(wait=True)
@@ -144,10 +171,24 @@ class Sandbox:
     def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
              env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = NOBODY,
              network: str | None = None, seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
-             interpreter: str = "", require_limits: bool = False) -> Sandbox:
+             interpreter: str = "", require_limits: bool = False, checkpointable: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
-                   seccomp=seccomp, devices=devices, interpreter=interpreter, require_limits=require_limits)
+                   seccomp=seccomp, devices=devices, interpreter=interpreter, require_limits=require_limits,
+                   checkpointable=checkpointable)
+
+    @classmethod
+    @told("restore a sandbox")
+    def restore(cls, path: str | os.PathLike[str]) -> Sandbox:
+        """A sandbox with the files and the programs of a checkpoint, which can be restored more than once, also at the
+        same time; ``processes`` are the programs. It is checkpointable, too.
+
+        Raises UsageError if this is not a checkpoint of a sandbox, RecordError if it is damaged, CriuError, and what
+        the constructor raises; after an error nothing is left."""
+        from pyruntime.sandbox.checkpoint import read  # lazy: few sandboxes are restored
+
+        source, options = read(path)
+        return cls(source, **options)
 
     # ---- use ------------------------------------------------------------------------------------
 
@@ -251,18 +292,24 @@ class Sandbox:
         """A run; `_leave` has to be called when it has ended. Raises StateError. Without cgroups, ``wait`` for another
         run."""
         number = self._enter()
-        held, group = ExitStack(), None
+        held = ExitStack()
         try:
-            if self._container.grouped:
-                group = self._container.subgroup(f"run-{number}")
-            elif self._alone.acquire(blocking=wait):
+            if not self._container.grouped:
+                if not self._alone.acquire(blocking=wait):
+                    raise StateError(f"a program is running in {self.name}: without cgroups there can be one at a time")
                 held.callback(self._alone.release)
-            else:
-                raise StateError(f"a program is running in {self.name}: without cgroups there can be one at a time")
         except BaseException:
             self._leave()
             raise
-        return Run(self._container.entrance, group, self._kill_all, lambda: self._closed, held)
+        return self._run_of(number, held)
+
+    def _run_of(self, number: int, held: ExitStack | None = None) -> Run:
+        container = self._container
+        run = Run(number, container.entrance, container.subgroup(f"run-{number}"), self._kill_all,
+                  lambda: self._closed or self._saved, held or ExitStack())
+        if container.entrance.adopts:
+            self._programs.add(run)
+        return run
 
     def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
         """The bytes of a regular file, by its absolute path in the sandbox. Raises SandboxFileError: no such file, not
@@ -324,9 +371,33 @@ class Sandbox:
         """Another sandbox, with a copy of the present files; processes are not copied. ``options`` are those of
         Sandbox, instead of this sandbox's. Raises what Sandbox raises, and HostError if the files do not fit."""
         with self._still() as container:
-            source = container.source
-            origin = source.origin if isinstance(source, ForkSource) else source
-            return Sandbox(ForkSource(origin, container.prepared, container.namespace), **{**self._options, **options})
+            return Sandbox(ForkSource(container.prepared, container.namespace), **{**self._options, **options})
+
+    @told("save a sandbox")
+    def checkpoint(self, path: str | os.PathLike[str], *, leave_running: bool = False) -> None:
+        """Save the running programs with their memory, and the files, in the new directory ``path``, for `restore`;
+        then close the sandbox, unless ``leave_running``. The root filesystem and the host's mounts are not saved: they
+        have to be there unchanged for the restore.
+
+        Raises StateError if the sandbox is not checkpointable, UsageError if the path exists, HostError without CRIU,
+        CriuError if it cannot save the programs; then they go on, and nothing is written."""
+        from pyruntime.sandbox.checkpoint import save  # lazy: few sandboxes are saved
+
+        self._enter()
+        try:
+            if not self._container.entrance.adopts:
+                raise StateError(f"{self.name} cannot be saved: make it with checkpointable=True")
+            self._saved = not leave_running
+            try:
+                runs = sorted((run for run in self._programs if run.pid), key=lambda run: run.number)
+                save(self._container, path, self._options, runs, number=self._number, last=not leave_running)
+            except BaseException:
+                self._saved = False
+                raise
+        finally:
+            self._leave()
+        if not leave_running:
+            self.close()
 
     @contextmanager
     def _still(self) -> Iterator[SandboxContainer]:
@@ -360,6 +431,8 @@ class Sandbox:
             with self._idle:
                 # A pid namespace ends when its last process has been reaped: those of runs are reaped by their threads.
                 self._idle.wait_for(lambda: self._runs == 0)
+            for process in self.processes:
+                process.close()
             with self._at_end:
                 self._container.remove()
         finally:
@@ -381,14 +454,15 @@ class Sandbox:
     def __repr__(self) -> str:
         return f"<Sandbox {self.name}{', closed' if self._closed else ''}>"
 
-    def _enter(self) -> int:
+    def _enter(self, number: int = 0) -> int:
+        """Keep the sandbox until `_leave`; the number of the run, a new one unless it is given."""
         with self._idle:
             if self._closed or os.getpid() != self._owner:
                 why = "belongs to another process: make one after the fork" if not self._closed else "is closed"
                 raise StateError(f"{self.name} {why}")
             self._runs += 1
-            self._number += 1
-            return self._number
+            self._number += not number
+            return number or self._number
 
     def _leave(self) -> None:
         with self._idle:

@@ -39,12 +39,16 @@ if TYPE_CHECKING:
 
 
 class AsyncSandbox:
-    """A sandbox, from the beginning to the end of ``async with``; the options are those of Sandbox."""
+    """A sandbox, from the beginning to the end of ``async with``; the options are those of Sandbox.
+
+    ``processes``  as of Sandbox, from then on
+    """
 
     def __init__(self, root: str | os.PathLike[str] | RootSource, **options: Any) -> None:
         self._make: Callable[[], Sandbox] = partial(Sandbox, root, **options)
         self._cancel: Callable[[], None] = lambda: None
         self._box: Sandbox | None = None
+        self.processes: tuple[AsyncProcess, ...] = ()
 
     @classmethod
     def of(cls, make: Callable[[], Sandbox], cancel: Callable[[], None] = lambda: None) -> AsyncSandbox:
@@ -59,6 +63,11 @@ class AsyncSandbox:
         """As Sandbox.host."""
         return cls(HostSource(paths), **options)
 
+    @classmethod
+    def restore(cls, path: str | os.PathLike[str]) -> AsyncSandbox:
+        """As Sandbox.restore."""
+        return cls.of(partial(Sandbox.restore, path))
+
     async def __aenter__(self) -> AsyncSandbox:
         await self.make()
         return self
@@ -68,6 +77,9 @@ class AsyncSandbox:
         made: list[Sandbox] = []
         try:
             await _in_thread(lambda: made.append(self._make()), self._cancel)
+            self.processes = tuple(map(AsyncProcess, made[0].processes))
+            for process in self.processes:
+                await process.connect()
         except asyncio.CancelledError:
             for box in made:
                 await _in_thread(box.close)
@@ -128,8 +140,14 @@ class AsyncSandbox:
         """As Sandbox.write."""
         await _in_thread(lambda: self.box.write(path, data, mode=mode))
 
+    async def checkpoint(self, path: str | os.PathLike[str], *, leave_running: bool = False) -> None:
+        """As Sandbox.checkpoint; a cancelled task waits for its end."""
+        await _in_thread(lambda: self.box.checkpoint(path, leave_running=leave_running))
+
     async def close(self) -> None:
-        """As Sandbox.close."""
+        """As Sandbox.close; the streams of ``processes`` are closed, too."""
+        for process in self.processes:
+            await process.close()
         await _in_thread(self.box.close)
 
 

@@ -138,15 +138,17 @@ def _allowed(device: Mapping[str, Any]) -> dict[str, Any]:
     return {"allow": True, "access": "rw", **{key: device[key] for key in ("type", "major", "minor")}}
 
 
-def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, given: Sequence[str] = ()) -> Preparation:
+def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, given: Sequence[str] = (),
+                everywhere: bool = False) -> Preparation:
     """The compiled plan of a configuration, in which ID_MARK stands for the sandbox's name; those of the last few are
-    kept. ``bundle``: the directory for config.json. ``given``: as in `Runtime.prepare`. Raises what that raises."""
-    key = marshal.dumps((document, engine.cgroup_manager, tuple(given)))
+    kept. ``bundle``: the directory for config.json. ``given``: as in `Runtime.prepare`. ``everywhere``: whether it has
+    a cgroup in each hierarchy. Raises what `Runtime.prepare` raises."""
+    key = marshal.dumps((document, engine.cgroup_manager, tuple(given), everywhere))
     with _lock:
         found = _kept.pop(key, None)
         if found is None:
             replace(f"{bundle}/config.json", encode(document).encode())
-            found = engine.prepare(bundle, given=given, controllers=_CONTROLLERS)
+            found = engine.prepare(bundle, given=given, controllers=() if everywhere else _CONTROLLERS)
             while len(_kept) >= _KEPT:
                 del _kept[next(iter(_kept))]
         _kept[key] = found   # the last used is the last to be dropped

@@ -12,6 +12,8 @@ import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from errno import EACCES, EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, ERANGE, EROFS
+from functools import partial
+from io import FileIO
 from threading import Lock
 from weakref import WeakSet
 
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyruntime.runtime.cgroups.subgroup import Subgroup
-    from pyruntime.runtime.lifecycle.preparation import Entrance
+    from pyruntime.runtime.lifecycle.preparation import Entrance, Preparation
+    from pyruntime.sandbox.checkpoint import SavedProcesses
     from pyruntime.sandbox.helper import Helper
     from pyruntime.sandbox.network import SandboxNetwork
 
@@ -49,7 +52,7 @@ _UNSUITABLE = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
 # The limits that were refused to this user, and whether there are cgroups nevertheless, by the program's cgroups: each
 # attempt takes as long as half a sandbox.
 _refused: dict[str, tuple[tuple[str, ...], bool]] = {}
-_controls: WeakSet[socket.socket] = WeakSet()   # also of sandboxes that are being made
+_controls: WeakSet[socket.socket | FileIO] = WeakSet()   # also of sandboxes that are being made
 _living: WeakSet[SandboxContainer] = WeakSet()
 
 
@@ -67,6 +70,7 @@ class Settings:
     seccomp: Mapping[str, Any] | None = None
     devices: Sequence[str] = ()
     require_limits: bool = False
+    checkpointable: bool = False
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value of another type."""
@@ -108,8 +112,11 @@ class SandboxContainer:
         self._network: SandboxNetwork | None = None
         self._helper = _helper()
         self.user = _user(settings.user, self._helper)
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        blocking(self._control, theirs)
+        if settings.checkpointable:
+            from pyruntime.sandbox.checkpoint import require_checkpoints  # lazy: few sandboxes are saved
+
+            require_checkpoints(self.user, settings.network)
+        self._control, theirs = _pipe() if settings.checkpointable else _connection()
         _controls.add(self._control)
         with ExitStack() as undo:
             undo.callback(self._control.close)
@@ -137,6 +144,9 @@ class SandboxContainer:
             self.addresses = self._network.addresses
             made["resolv.conf"] = self._network.resolv_conf.encode()
         source = self.source = self.source.resolve(held)
+        if source.processes:
+            held.callback(source.processes.close)
+            source.processes.open()
         scratch = f"{place()}/mount"   # in every sandbox's own mount namespace
         held.callback(self.leave_namespace)
         of_place = (source, scratch, settings.limits.bytes_of_disk(), self.user, made)
@@ -183,9 +193,14 @@ class SandboxContainer:
                 user_namespace=helper.namespace if helper else "", drop_groups=helper is None or helper.ranges)
             self._runtime = runtime(cgroups=self._cgroups)
             try:
-                self.entrance = self._runtime.create_prepared(
-                    self.name, preparation(self._runtime, document, bundle, given=list(namespaces)), streams=streams,
-                    namespaces=namespaces)
+                # CRIU saves and restores what is below a process's cgroup, in each hierarchy: also if it is the host's.
+                prepared = preparation(self._runtime, document, bundle, given=list(namespaces),
+                                       everywhere=settings.checkpointable)
+                if self.source.processes:
+                    self.entrance = self._restore(prepared, self.source.processes, streams)
+                else:
+                    self.entrance = self._runtime.create_prepared(
+                        self.name, prepared, streams=streams, namespaces=namespaces, adopts=settings.checkpointable)
                 break
             except (HostError, StepError) as error:
                 self._do_without(error)
@@ -194,8 +209,27 @@ class SandboxContainer:
         self.grouped = self._cgroups and self.entrance.has_freezer
         if not self.entrance.has_cgroup:
             self.unenforced = BY_CGROUPS
+        if settings.checkpointable and not self.grouped:
+            raise HostError("a checkpointable sandbox needs cgroups with a freezer: mount them, or leave out"
+                            " checkpointable")
         if self._network:
             self._network.enter(self.entrance.pid)
+
+    def _restore(self, prepared: Preparation, processes: SavedProcesses, streams: Sequence[int]) -> Entrance:
+        """Create the container with the processes of a checkpoint."""
+        # lazy: few sandboxes are restored
+        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS, RESTORE_REMEDY, without_log
+
+        own = files_of(self.name)   # for CRIU's log
+        os.makedirs(own, 0o700)
+        try:
+            with without_log(RESTORE_REMEDY):
+                return self._runtime.restore_prepared(
+                    self.name, prepared, processes.image, work_path=own, streams=streams,
+                    inherited=processes.inherited,
+                    restored=lambda pid: processes.find(partial(self._runtime.subgroup, self.name)), **CRIU_OPTIONS)
+        finally:
+            shutil.rmtree(own)
 
     def _do_without(self, error: HostError | StepError) -> None:
         """Give up the limits of a controller that the host lacks, or that is not delegated to this user, or all
@@ -221,8 +255,21 @@ class SandboxContainer:
 
     def kill_all(self) -> None:
         """Let init kill all processes but itself. Raises OSError if init has ended."""
+        assert isinstance(self._control, socket.socket)   # a checkpointable sandbox has cgroups
         self._control.sendall(b"k")
         self._control.recv(1)
+
+    def dump(self, image: str, devices: Sequence[str]) -> None:
+        """Save the processes in the directory ``image``, within `still`. ``devices``: the sandbox's own filesystems.
+        Raises HostError, CriuError."""
+        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS  # lazy: few sandboxes are saved
+
+        self._runtime.checkpoint(self.name, image, leave_running=True, devices=devices,
+                                 ghost_limit=self._settings.limits.bytes_of_disk(), **CRIU_OPTIONS)
+
+    def pids(self) -> Sequence[int]:
+        """The IDs of its processes on the host."""
+        return self._runtime.pids(self.name)
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -236,8 +283,14 @@ class SandboxContainer:
             try:
                 yield
             finally:
-                self._runtime.resume(self.name)
-                self.paused = False
+                if self.paused:
+                    self._runtime.resume(self.name)
+                    self.paused = False
+
+    def kill_still(self) -> None:
+        """Within `still`: kill all processes, before any of them goes on."""
+        self._runtime.kill(self.name, "KILL", everything=True)
+        self.paused = False
 
     # ---- the end --------------------------------------------------------------------------------
 
@@ -279,6 +332,19 @@ def make_place(source: RootSource, scratch: str, size: int, user: tuple[int, int
     prepared = source.prepare(scratch, user)
     prepared.work = prepared.work or f"{scratch}/w"
     return prepared
+
+
+def _connection() -> tuple[socket.socket | FileIO, socket.socket | FileIO]:
+    """The owner's end, and init's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    blocking(ours, theirs)
+    return ours, theirs
+
+
+def _pipe() -> tuple[socket.socket | FileIO, socket.socket | FileIO]:
+    """The same as a pipe, which CRIU can save."""
+    theirs, ours = os.pipe2(os.O_CLOEXEC)
+    return FileIO(ours, "w"), FileIO(theirs, "r")
 
 
 def _helper() -> Helper | None:

@@ -9,7 +9,7 @@ import socket
 import struct
 import termios
 from codecs import getincrementaldecoder
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from errno import EIO
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from select import POLLIN, poll
@@ -24,7 +24,7 @@ from pyruntime.system.sockets import blocking, receive_fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
     from typing import IO, Any
 
@@ -52,6 +52,7 @@ class Process:
         self.stdout: IO[Any] | None = None
         self.stderr: IO[Any] | None = None
         self._run = run
+        run.seconds = seconds
         self._left = left
         self._deadline = monotonic() + seconds if seconds is not None else float("inf")
         self._changed = Condition()
@@ -70,21 +71,37 @@ class Process:
     def start(self, env: Sequence[str] | None, cwd: str, streams: ProgramStreams | None, *, text: bool,
               window: tuple[int, int]) -> None:
         """Start it, on these streams or (None) on a terminal of this size. Raises StepError; then nothing is left."""
-        self._text = text
+        self._text = self._run.text = text
+        with self._undone() as undo:
+            if streams:
+                undo.callback(streams.close)
+            self._watched(self._on_terminal(env, cwd, window) if streams is None else self._on_pipes(
+                env, cwd, streams))
+
+    def resume(self, ours: Sequence[int]) -> None:
+        """Go on with the program of a checkpoint, whose run has been taken over; ``ours``: our ends of its pipes, as of
+        ProgramStreams."""
+        self._text = self._run.text
+        with self._undone():
+            self._watched(ours)
+
+    @contextmanager
+    def _undone(self) -> Iterator[ExitStack]:
+        """After an error, nothing of the program is left."""
         with ExitStack() as undo:
             undo.callback(self._left)
             undo.callback(self._run.end)
             undo.callback(self._close_files)
-            if streams:
-                undo.callback(streams.close)
             self._stop = os.eventfd(0, os.EFD_CLOEXEC)
             undo.callback(os.close, self._stop)
-            ours = self._on_terminal(env, cwd, window) if streams is None else self._on_pipes(env, cwd, streams)
-            self.pid = self._run.pid
-            self.stdin, self.stdout, self.stderr = (
-                _file(fd, mode, text=text) if fd >= 0 else None for fd, mode in zip(ours, "wrr", strict=True))
-            Thread(target=self._watch, name="pyruntime-process", daemon=True).start()
+            yield undo
             undo.pop_all()
+
+    def _watched(self, ours: Sequence[int]) -> None:
+        self.pid = self._run.pid
+        self.stdin, self.stdout, self.stderr = (
+            _file(fd, mode, text=self._text) if fd >= 0 else None for fd, mode in zip(ours, "wrr", strict=True))
+        Thread(target=self._watch, name="pyruntime-process", daemon=True).start()
 
     def _on_pipes(self, env: Sequence[str] | None, cwd: str, streams: ProgramStreams) -> list[int]:
         self._run.start(self.args, env, cwd, streams.theirs)

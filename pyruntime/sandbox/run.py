@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
+from select import poll
 from time import monotonic, sleep
 
-from pyruntime.errors import PyruntimeError, StateError
+from pyruntime.errors import PyruntimeError, StateError, UsageError
 from pyruntime.sandbox import result
 from pyruntime.sandbox.apart import apart, favoured
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, KeptOutput, ProgramStreams, Pump
@@ -26,19 +27,29 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.runtime.lifecycle.preparation import Entrance
+    from pyruntime.sandbox.checkpoint import SavedProgram
 
 _PATIENCE = 10.0   # seconds for killed processes to end
 _BLOCK = 512   # the unit of ru_inblock and ru_oublock (task_io_get_inblock of the kernel)
 
 
 class Run:
-    """One run. `start` it, wait for ``pidfd``, `finish` it; `end` in any case. ``args``: the program and its arguments.
+    """One run. `start` it, or `take_over`; wait for ``pidfd``, `finish` it; `end` in any case.
+
+    ``args``     the program and its arguments
+    ``seconds``  until its time is over, from ``begun`` on; None: never
+    ``number``, ``streams``, ``text``  what a checkpoint needs: which of the sandbox's runs it is; the names of its
+                 pipes, "" for an empty stream; whether its user reads and writes text
     """
 
-    def __init__(self, entrance: Entrance, group: Subgroup | None, kill_all: Callable[[], None],
+    def __init__(self, number: int, entrance: Entrance, group: Subgroup | None, kill_all: Callable[[], None],
                  closed: Callable[[], bool], held: ExitStack) -> None:
         """``kill_all`` kills the sandbox's processes; it is called only without cgroups. ``closed``: whether the
         sandbox is being closed. ``held`` is closed with the run."""
+        self.number = number
+        self.seconds: float | None = None
+        self.streams: Sequence[str] = ()
+        self.text = False
         self._entrance = entrance
         self._group = group
         self._kill_all = kill_all
@@ -66,6 +77,8 @@ class Run:
             known()
 
         self.args = args
+        if self._entrance.adopts:
+            self.streams = _names(streams, terminal=console is not None)
         if self._group:
             try:
                 self._group.create()
@@ -80,6 +93,15 @@ class Run:
             apart(enter)
         else:
             enter()
+
+    def take_over(self, program: SavedProgram, pid: int, pidfd: int) -> None:
+        """Go on with a program of a checkpoint, as if it had been started."""
+        self.args, self.streams, self.text, self.seconds = program.args, program.pipes, program.text, program.seconds
+        self._pid, self.pidfd = pid, pidfd
+
+    def seconds_left(self) -> float | None:
+        """Until its time is over; None: never."""
+        return None if self.seconds is None else max(self.begun + self.seconds - monotonic(), 0)
 
     def signal(self, number: int) -> None:
         """Send a signal to the program; no effect if `finish` has begun. Not while another thread calls `finish` or
@@ -112,7 +134,10 @@ class Run:
 
     def _wait(self, pid: int) -> tuple[int, float, int, int, int]:
         """The wait status of the program, its processor time, peak memory, and bytes read and written. The last four
-        are 0 if the program has been reaped already. Raises StateError if its status is lost, too."""
+        are 0 if the program has been reaped already, as a child of init. Raises StateError if its status is lost, too.
+        """
+        if self._entrance.adopts:
+            _await_reaping(self.pidfd)
         try:
             _, status, used = os.wait4(pid, 0)
         except ChildProcessError:
@@ -140,7 +165,7 @@ class Run:
                         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
                     self._pid = 0
                 if self._group:
-                    _remove(self._group)
+                    end_group(self._group)
                     self._group = None
             finally:
                 if self.pidfd >= 0:
@@ -164,6 +189,7 @@ def carry_out(run: Run, args: Sequence[str], env: Sequence[str] | None, cwd: str
 def complete(run: Run, streams: ProgramStreams, data: bytes, *, seconds: float | None, limit: int, output_kills: bool,
              stop: int) -> Done:
     """The rest of `carry_out`, for a program that has been started."""
+    run.seconds = seconds
     deadline = run.begun + seconds if seconds is not None else float("inf")
     with ExitStack() as stack:
         stack.callback(run.end)
@@ -198,6 +224,21 @@ def follow(pump: Pump, kept: KeptOutput, pidfd: int, deadline: float, *, stop: i
             return result.OUTPUT
 
 
+def _await_reaping(pidfd: int) -> None:
+    waiting = poll()
+    waiting.register(pidfd, 0)   # POLLHUP: it has been reaped (pidfd_poll of the kernel)
+    waiting.poll(_PATIENCE * 1000)
+
+
+def _names(streams: Sequence[int], *, terminal: bool) -> list[str]:
+    """The names of pipes, as "pipe:[N]", and "" for /dev/null. Raises UsageError for anything else."""
+    names = [os.readlink(f"/proc/self/fd/{fd}") for fd in streams]
+    if terminal or any(name != "/dev/null" and not name.startswith("pipe:[") for name in names):
+        raise UsageError("programs of a checkpointable sandbox have pipes and empty streams, no terminals, files or"
+                         " sockets of this program: give PIPE, STDOUT or DEVNULL")
+    return ["" if name == "/dev/null" else name for name in names]
+
+
 def _failed(error: OSError) -> PyruntimeError:
     return PyruntimeError(f"a run in a sandbox failed: {error.strerror or error}")
 
@@ -208,7 +249,8 @@ def _lost(pid: int) -> StateError:
                       " children; from Linux 6.15 on neither matters")
 
 
-def _remove(group: Subgroup) -> None:
+def end_group(group: Subgroup) -> None:
+    """Kill the processes of a sub-cgroup, wait for their end, and remove it. Raises StateError if they do not die."""
     pause, end = 0.0002, monotonic() + _PATIENCE
     while not group.empty():
         if monotonic() > end:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pyruntime.images.progress import Progress
     from pyruntime.images.store.extract import Wanted
+    from pyruntime.sandbox.checkpoint import SavedProcesses
 
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64")
 _ETC = {"passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/work:/bin/sh\n",
@@ -70,9 +71,11 @@ class RootSource:
     resolved.
 
     ``namespace``  a descriptor of the mount namespace in which `prepare` has to be called (a copy of it will do), or -1
+    ``processes``  those of a checkpoint that are to be restored there, or None
     """
 
     namespace = -1
+    processes: SavedProcesses | None = None
 
     def resolve(self, held: ExitStack) -> RootSource:
         """The source in which nothing is unknown any more; ``held`` keeps what it needs."""
@@ -84,10 +87,6 @@ class RootSource:
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """Make the root filesystem in ``scratch``, an empty directory on a bounded filesystem, for a ``user``."""
         raise NotImplementedError
-
-    def prepare_root(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """As `prepare`, without /work."""
-        return self.prepare(scratch, user)
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,6 @@ def _directory(path: str) -> None:
 class ForkSource(RootSource):
     """The present files of another sandbox, which are copied."""
 
-    origin: RootSource   # of the first one
     prepared: Prepared
     namespace: int
     _old: int = -1
@@ -231,23 +229,8 @@ class ForkSource(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """The same layers, and copies of everything above them."""
-        from pyruntime.sandbox.trees import copy_tree  # lazy: few sandboxes are copies
-
-        old = f"/proc/self/fd/{self._old}"
-        before = self.prepared
         try:
-            for name in ("t", "s") if before.work_before else ("w", "t", "s"):
-                copy_tree(f"{old}/{name}", f"{scratch}/{name}")
-            if before.layers:
-                made = overlay([*before.layers, *before.uppers[:-1]], scratch, f"{old}/upper")
-                made = replace_fields(before, rootfs=made.rootfs)
-            else:
-                made = self.origin.prepare_root(scratch, user)
-            if before.work_before:
-                os.mkdir(f"{scratch}/above", 0o700)
-                made.work, made.work_before = (overlay([before.work_before], f"{scratch}/above",
-                                                       f"{old}/above/upper").rootfs, before.work_before)
-            return made
+            return copied(self.prepared, f"/proc/self/fd/{self._old}", scratch)
         finally:
             self._forget()
 
@@ -258,6 +241,31 @@ class ForkSource(RootSource):
 
     def __del__(self) -> None:
         self._forget()   # `prepare` was not reached
+
+
+def copied(before: Prepared, old: str, scratch: str) -> Prepared:
+    """The layers of another root filesystem, and in ``scratch`` copies of everything above them, which is in ``old``.
+    """
+    from pyruntime.sandbox.trees import copy_tree, dress_like  # lazy: few sandboxes are copies
+
+    made = replace_fields(before, rootfs=f"{scratch}/root", work="")
+    for name in written(before):
+        copy_tree(f"{old}/{name}", f"{scratch}/{name}")
+    if before.layers:
+        overlay([*before.layers, *before.uppers[:-1]], scratch, f"{old}/upper")
+    else:
+        _directory(made.rootfs)
+        copy_tree(f"{old}/root", made.rootfs)
+        dress_like(f"{old}/root", made.rootfs)
+    if before.work_before:
+        os.mkdir(f"{scratch}/above", 0o700)
+        made.work = overlay([before.work_before], f"{scratch}/above", f"{old}/above/upper").rootfs
+    return made
+
+
+def written(prepared: Prepared) -> Sequence[str]:
+    """The names in the sandbox's place of the directories that programs write to, besides those of overlays."""
+    return ("t", "s") if prepared.work_before else ("w", "t", "s")
 
 
 def keep_image(prepared: Prepared, held: ExitStack) -> None:

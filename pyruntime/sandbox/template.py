@@ -145,15 +145,10 @@ class _Layered(RootSource):
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An overlay, and another one for /work."""
-        made = self.prepare_root(scratch, user)
-        os.mkdir(f"{scratch}/above", 0o700)
-        work = overlay([self._prepared.work], f"{scratch}/above")
-        os.chown(work.rootfs, *user)
-        return replace(made, work=work.rootfs, work_before=self._prepared.work)
-
-    def prepare_root(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """The first of them."""
         before = self._prepared
         root = overlay([*before.layers, *before.uppers] or [before.rootfs], scratch)
-        return replace(before, rootfs=root.rootfs, work="",
+        os.mkdir(f"{scratch}/above", 0o700)
+        work = overlay([before.work], f"{scratch}/above")
+        os.chown(work.rootfs, *user)
+        return replace(before, rootfs=root.rootfs, work=work.rootfs, work_before=before.work,
                        uppers=[*before.uppers, *root.uppers] if before.layers else ())

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 _OPAQUE = "trusted.overlay.opaque", "user.overlay.opaque"   # with root, and without
 
 
-def copy_tree(source: str, target: str) -> None:
-    """Copy the content of a directory, with owners, modes, times and whiteouts. Raises HostError if there is no room.
-    """
+def copy_tree(source: str, target: str, remedy: str = "give a larger limit of disk") -> None:
+    """Copy the content of a directory, with owners, modes, times and whiteouts. Raises HostError; if there is no room,
+    with the ``remedy``."""
     try:
         with opened(source) as old, opened(target) as new:
             _copy(old, new, Copier(lambda path, name, words: None))
     except OSError as error:
         if error.errno == ENOSPC:
-            raise HostError(f"cannot copy the sandbox's files: {words(error)}: give a larger limit of disk") from None
+            raise HostError(f"cannot copy the sandbox's files: {words(error)}: {remedy}") from None
         raise refused("copy the sandbox's files", error) from None
 
 

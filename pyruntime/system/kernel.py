@@ -193,6 +193,12 @@ def syncfs(fd: int) -> None:
     _check(_bindings().lib.k_syncfs(fd), "syncfs")
 
 
+def tee(source: int, target: int, length: int) -> int:
+    """Copy at most ``length`` bytes from a pipe to another, without consuming them, and without waiting; returns how
+    many. tee(2)."""
+    return _check(_bindings().lib.k_tee(source, target, length), "tee")
+
+
 def unshare(flags: int) -> None:
     """Move to new namespaces (CLONE_NEW*). unshare(2)."""
     _check(_bindings().lib.k_unshare(flags), "unshare")

@@ -52,11 +52,16 @@ def apparmor(number: int) -> str:
     return ""
 
 
-def no_privilege() -> str:
-    """The capability without which namespaces, mounts and pivot_root are refused, if this process lacks it."""
+def capable(capability: str) -> bool:
+    """Whether this process has a capability now, as "CAP_SYS_ADMIN" (capabilities(7))."""
     with open("/proc/self/status", encoding="utf-8", errors="surrogateescape") as file:
         effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
-    if effective >> ALL_CAPABILITIES.index("CAP_SYS_ADMIN") & 1:
+    return bool(effective >> ALL_CAPABILITIES.index(capability) & 1)
+
+
+def no_privilege() -> str:
+    """The capability without which namespaces, mounts and pivot_root are refused, if this process lacks it."""
+    if capable("CAP_SYS_ADMIN"):
         return ""
     return ("this process has no CAP_SYS_ADMIN, as root in a container without privileges: run outside of the"
             " container, in one with privileges (--privileged), or without root, with a user namespace in the"

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC "PYRPLAN\001"
-#define PLAN_FINGERPRINT 0x4c07ced8u
+#define PLAN_FINGERPRINT 0x5b8910feu
 #define NO_SLOT 65535
 
 struct strs {
@@ -87,6 +87,9 @@ struct step_set_dumpable { /* hide /proc/PID of the stub from the container */
 struct step_clone_init { /* create init as a child of the runtime's process, directly in the cgroup v2 directory of a slot if given and supported */
 	int64_t flags;
 	int64_t cgroup;
+};
+struct step_leave_parent { /* go on as a child of the process, which exits: the kernel gives the child to the container's init */
+	char nothing;
 };
 struct step_setsid { /* start a session without a terminal */
 	char nothing;
@@ -354,6 +357,7 @@ union step {
 	struct step_become_root become_root;
 	struct step_set_dumpable set_dumpable;
 	struct step_clone_init clone_init;
+	struct step_leave_parent leave_parent;
 	struct step_setsid setsid;
 	struct step_loopback_up loopback_up;
 	struct step_cgroup_namespace cgroup_namespace;
@@ -427,59 +431,60 @@ enum op {
 	OP_become_root = 16,
 	OP_set_dumpable = 17,
 	OP_clone_init = 18,
-	OP_setsid = 19,
-	OP_loopback_up = 20,
-	OP_cgroup_namespace = 21,
-	OP_join_cgroup_self = 22,
-	OP_set_hostname = 23,
-	OP_set_domainname = 24,
-	OP_propagation = 25,
-	OP_open_rootfs = 26,
-	OP_copy_rootfs = 27,
-	OP_open_plain_rootfs = 28,
-	OP_open_source = 29,
-	OP_mount = 30,
-	OP_bind = 31,
-	OP_readonly_mount = 32,
-	OP_remount = 33,
-	OP_mknod = 34,
-	OP_device_source = 35,
-	OP_bind_device = 36,
-	OP_symlink = 37,
-	OP_make_dir = 38,
-	OP_mask_path = 39,
-	OP_readonly_path = 40,
-	OP_release_mount = 41,
-	OP_run_hook = 42,
-	OP_pivot_root = 43,
-	OP_move_root = 44,
-	OP_chroot = 45,
-	OP_root_readonly = 46,
-	OP_reopen_null = 47,
-	OP_take_terminal = 48,
-	OP_open_console = 49,
-	OP_rlimit = 50,
-	OP_scheduler = 51,
-	OP_io_priority = 52,
-	OP_memory_policy = 53,
-	OP_personality = 54,
-	OP_join_keyring = 55,
-	OP_umask = 56,
-	OP_own_streams = 57,
-	OP_drop_bounding = 58,
-	OP_set_groups = 59,
-	OP_set_user = 60,
-	OP_capset = 61,
-	OP_ambient = 62,
-	OP_chdir = 63,
-	OP_find_home = 64,
-	OP_find_executable = 65,
-	OP_await_start = 66,
-	OP_no_new_privs = 67,
-	OP_seccomp = 68,
-	OP_prepare_exec = 69,
-	OP_execve = 70,
-	OP_COUNT = 71,
+	OP_leave_parent = 19,
+	OP_setsid = 20,
+	OP_loopback_up = 21,
+	OP_cgroup_namespace = 22,
+	OP_join_cgroup_self = 23,
+	OP_set_hostname = 24,
+	OP_set_domainname = 25,
+	OP_propagation = 26,
+	OP_open_rootfs = 27,
+	OP_copy_rootfs = 28,
+	OP_open_plain_rootfs = 29,
+	OP_open_source = 30,
+	OP_mount = 31,
+	OP_bind = 32,
+	OP_readonly_mount = 33,
+	OP_remount = 34,
+	OP_mknod = 35,
+	OP_device_source = 36,
+	OP_bind_device = 37,
+	OP_symlink = 38,
+	OP_make_dir = 39,
+	OP_mask_path = 40,
+	OP_readonly_path = 41,
+	OP_release_mount = 42,
+	OP_run_hook = 43,
+	OP_pivot_root = 44,
+	OP_move_root = 45,
+	OP_chroot = 46,
+	OP_root_readonly = 47,
+	OP_reopen_null = 48,
+	OP_take_terminal = 49,
+	OP_open_console = 50,
+	OP_rlimit = 51,
+	OP_scheduler = 52,
+	OP_io_priority = 53,
+	OP_memory_policy = 54,
+	OP_personality = 55,
+	OP_join_keyring = 56,
+	OP_umask = 57,
+	OP_own_streams = 58,
+	OP_drop_bounding = 59,
+	OP_set_groups = 60,
+	OP_set_user = 61,
+	OP_capset = 62,
+	OP_ambient = 63,
+	OP_chdir = 64,
+	OP_find_home = 65,
+	OP_find_executable = 66,
+	OP_await_start = 67,
+	OP_no_new_privs = 68,
+	OP_seccomp = 69,
+	OP_prepare_exec = 70,
+	OP_execve = 71,
+	OP_COUNT = 72,
 };
 
 int do_sync(struct stub *, const struct step_sync *);
@@ -500,6 +505,7 @@ int do_unshare(struct stub *, const struct step_unshare *);
 int do_become_root(struct stub *, const struct step_become_root *);
 int do_set_dumpable(struct stub *, const struct step_set_dumpable *);
 int do_clone_init(struct stub *, const struct step_clone_init *);
+int do_leave_parent(struct stub *, const struct step_leave_parent *);
 int do_setsid(struct stub *, const struct step_setsid *);
 int do_loopback_up(struct stub *, const struct step_loopback_up *);
 int do_cgroup_namespace(struct stub *, const struct step_cgroup_namespace *);
@@ -572,6 +578,7 @@ int do_execve(struct stub *, const struct step_execve *);
 	X(become_root) \
 	X(set_dumpable) \
 	X(clone_init) \
+	X(leave_parent) \
 	X(setsid) \
 	X(loopback_up) \
 	X(cgroup_namespace) \
@@ -691,6 +698,9 @@ static const struct field fields_set_dumpable[] = {
 static const struct field fields_clone_init[] = {
 	{F_INT, offsetof(struct step_clone_init, flags)},
 	{F_INT, offsetof(struct step_clone_init, cgroup)},
+};
+static const struct field fields_leave_parent[] = {
+	{F_INT, 0},
 };
 static const struct field fields_setsid[] = {
 	{F_INT, 0},
@@ -961,6 +971,7 @@ static const struct {
 	[OP_become_root] = {"become_root", fields_become_root, 0},
 	[OP_set_dumpable] = {"set_dumpable", fields_set_dumpable, 1},
 	[OP_clone_init] = {"clone_init", fields_clone_init, 2},
+	[OP_leave_parent] = {"leave_parent", fields_leave_parent, 0},
 	[OP_setsid] = {"setsid", fields_setsid, 0},
 	[OP_loopback_up] = {"loopback_up", fields_loopback_up, 0},
 	[OP_cgroup_namespace] = {"cgroup_namespace", fields_cgroup_namespace, 1},

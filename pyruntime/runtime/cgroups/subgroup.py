@@ -48,6 +48,10 @@ class Subgroup:
         """Send SIGKILL to every process, so that none can escape by forking; do not wait."""
         self._group.kill()
 
+    def pids(self, *, but: int = 0) -> list[int]:
+        """Its processes, without the process ``but``."""
+        return [pid for pid in self._group.pids() if pid != but]
+
     def empty(self) -> bool:
         """Whether no process is left."""
         return not self._group.pids()

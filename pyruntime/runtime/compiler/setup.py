@@ -99,12 +99,16 @@ class Joined:
     ``cgroup``         the directory to enter in each hierarchy; ``cgroup_where``: the option that chose it, or empty
     ``unit``, ``user`` its systemd unit, or empty, and whether that is a user unit
     ``pid_file``, ``pidfd_socket``   as on the command line
+    ``adopted``        whether init becomes its parent, instead of the runtime
     """
 
-    __slots__ = ("cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket", "unit", "user")
+    __slots__ = ("adopted", "cgroup", "cgroup_where", "flags", "own_root", "pid", "pid_file", "pidfd_socket", "unit",
+                 "user")
 
     def __init__(self, *, pid: int, flags: int, own_root: bool, cgroup: dict[str, str], cgroup_where: str = "",
-                 pid_file: str = "", pidfd_socket: str = "", unit: str = "", user: bool = False) -> None:
+                 pid_file: str = "", pidfd_socket: str = "", unit: str = "", user: bool = False,
+                 adopted: bool = False) -> None:
+        self.adopted = adopted
         self.pid = pid
         self.unit = unit
         self.user = user

@@ -30,9 +30,10 @@ from pyruntime.runtime.lifecycle.store import StateDirectory, StateRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
 
+_MOST = (1 << 32) - 1
 _LACKING = {
     "mem_track": "the kernel does not track which pages were written (CONFIG_MEM_SOFT_DIRTY): leave out --pre-dump"
                  " and --parent-path",
@@ -46,11 +47,15 @@ class CheckpointRequest(CriuRequest):
     ``parent_path``  an earlier --pre-dump, relative to the image's directory
     ``page_server``  HOST:PORT of the page server that receives the memory
     ``status_fd``    a descriptor that receives a zero byte when the lazy page server listens; -1 for none
+    ``ghost_limit``  the most bytes of an open file without a name that are saved; 0: CRIU's default, 1 MiB
+    ``devices``      filesystems ("major:minor") of the host that are not mounted in this process's mount namespace
     """
 
     def __init__(self, *, parent_path: str = "", leave_running: bool = False, tcp_skip_in_flight: bool = False,
                  link_remap: bool = False, status_fd: int = -1, page_server: str = "", pre_dump: bool = False,
-                 warn: Callable[[str], None] = lambda text: None, **options: Any) -> None:
+                 ghost_limit: int = 0, devices: Collection[str] = (),
+                 warn: Callable[[str], None] = lambda text: None,
+                 **options: Any) -> None:
         super().__init__(**options)
         if os.path.isabs(parent_path):
             raise UsageError(f'--parent-path must be relative: "{parent_path}"; write it relative to --image-path')
@@ -61,13 +66,16 @@ class CheckpointRequest(CriuRequest):
         self.status_fd = status_fd
         self.page_server = _address(page_server)
         self.pre_dump = pre_dump
+        self.ghost_limit = ghost_limit
+        self.devices = devices
         self.warn = warn
 
     def dump_options(self) -> dict[str, Any]:
         """The options of CRIU that apply to a dump only."""
         return {
             "leave_running": self.leave_running, "tcp_skip_in_flight": self.tcp_skip_in_flight,
-            "link_remap": self.link_remap, "parent_img": self.parent_path or None, "ps": self.page_server,
+            "link_remap": self.link_remap, "ghost_limit": min(self.ghost_limit, _MOST) or None,
+            "parent_img": self.parent_path or None, "ps": self.page_server,
             "track_mem": self.pre_dump or bool(self.parent_path)}
 
 
@@ -102,7 +110,7 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
                "pid": record.pid, "freeze_cgroup": Cgroup(record.cgroup).freezer() if record.cgroup else None}
     if not request.pre_dump:
         names = descriptor_names(record.pid)
-        options["ext_mnt"] = [{"key": point, "val": key} for point, key in external_mounts(record.pid)]
+        options["ext_mnt"] = [{"key": point, "val": key} for point, key in external_mounts(record.pid, request.devices)]
         options["external"] = [name for name in sorted(set(names)) if name.startswith("file[")]
         options["external"] += _joined_namespaces(container, record)
         write_descriptors(request.image_path, names)

@@ -120,7 +120,7 @@ class Criu:
             self.abandon()
             raise
         self.socket.close()
-        self.parent.wait(self.pid)
+        self.parent.let_end(self.pid)
         if not response.get("success"):
             raise self._failure(kind, response)
         return response

@@ -19,7 +19,7 @@ from pyruntime.system.uapi import CLONE_NEWNET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import Any
 
 DESCRIPTORS = "descriptors.json"
@@ -187,12 +187,13 @@ def mounts_of(process: str) -> list[MountInfo]:
         return [MountInfo(line) for line in file]
 
 
-def external_mounts(pid: int) -> Iterator[tuple[str, str]]:
-    """The container's mounts of the host's filesystems, as (mount point, key).
+def external_mounts(pid: int, devices: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """The container's mounts of the host's filesystems, as (mount point, key). ``devices``: filesystems of the host
+    that are not mounted in this process's mount namespace.
 
     Read from the kernel, not from config.json: hooks and the runtime mount, too, and the bundle may have changed.
     """
-    ours = {mount.device for mount in mounts_of("self")}
+    ours = {mount.device for mount in mounts_of("self")}.union(devices)
     theirs = mounts_of(str(pid))
     root = next((mount for mount in reversed(theirs) if mount.point == "/"), None)
     if root is None:

@@ -68,7 +68,7 @@ class ExecPlans:
         host = self._hosts.get(request.rootless)
         if host is None:
             host = self._hosts[request.rootless] = _host(request)
-        foreign = _foreign_namespaces(record.pid)   # init may have changed them
+        foreign = foreign_namespaces(record.pid)   # init may have changed them
         key = container.directory, record.pid, record.started, request.process, foreign, request.rootless
         found = self._plans.get(key)
         if found is None:
@@ -92,15 +92,17 @@ class ExecRequest:
     ``keep``           called after that with the descriptor of the connection to the process: while another process has
                        it open, the process is not disturbed by the end of this one
     ``stdin``          whether to forward standard input to the terminal; if not, the third SIGINT or SIGTERM ends exec
+    ``adopted``        let init become the process's parent; ``on_pid`` gets the pid of the child of ``parent`` that has
+                       started it, and exits
     """
 
     def __init__(self, args: Sequence[str] = (), *, process: str | bytes | Mapping[str, Any] = "",
                  console_socket: str = "", pid_file: str = "", pidfd_socket: str = "", preserve_fds: int = 0,
                  cgroup: Sequence[str] = (),
                  ignore_paused: bool = False, detached: bool = False, rootless: bool | None = None,
-                 stdin: bool = True, remember: bool = False, console: _socket.socket | None = None,
-                 streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
-                 on_pid: Callable[[int], None] = lambda pid: None,
+                 stdin: bool = True, remember: bool = False, adopted: bool = False,
+                 console: _socket.socket | None = None, streams: Sequence[int] = (),
+                 parent: Parent = THIS_PROCESS, on_pid: Callable[[int], None] = lambda pid: None,
                  keep: Callable[[int], None] = lambda fd: None, plans: ExecPlans | None = None,
                  warn: Callable[[str], None] = lambda text: None, debug: Callable[[str], None] = lambda text: None,
                  **options: Any) -> None:
@@ -117,6 +119,7 @@ class ExecRequest:
         self.rootless = rootless
         self.stdin = stdin
         self.remember = remember
+        self.adopted = adopted
         self.content = b""   # of the process file
         self.console = console
         self.streams = streams
@@ -254,7 +257,7 @@ def _launch(container: StateDirectory, record: StateRecord, config: Config, requ
     try:
         fds = open_init(record)
         plan = request.plans.plan(container, record, config, request) if request.plans else exec_plan(
-            container, record, config, request, _host(request), _foreign_namespaces(record.pid))
+            container, record, config, request, _host(request), foreign_namespaces(record.pid))
         if "root" not in plan.slots:
             os.close(fds.pop("root"))
         for warning in plan.warnings:
@@ -331,7 +334,7 @@ def plan_of(root: str, container_id: str, request: ExecRequest) -> Plan:
     record = container.read()
     _check_status(container, record, request)
     config = _config(container, record, request)
-    return exec_plan(container, record, config, request, _host(request), _foreign_namespaces(record.pid))
+    return exec_plan(container, record, config, request, _host(request), foreign_namespaces(record.pid))
 
 
 def _window(container: StateDirectory) -> _socket.socket | None:
@@ -386,14 +389,14 @@ def exec_plan(container: StateDirectory, record: StateRecord, config: Config, re
         pid=record.pid, flags=foreign,
         own_root=namespaces.get("mount") == "", cgroup=chosen_cgroup(record.cgroup, request.cgroup),
         cgroup_where="--cgroup" if request.cgroup else "", unit=record.unit, user=record.user_unit,
-        pid_file=request.pid_file, pidfd_socket=request.pidfd_socket)
+        pid_file=request.pid_file, pidfd_socket=request.pidfd_socket, adopted=request.adopted)
     options = PlanOptions(new_keyring=config.get("newKeyring", True), preserve_fds=request.preserve_fds,
                       console=bool(config.get("process.terminal", False)),
                       filter_cache=os.path.join(container.root, ".seccomp"))
     return compile_exec(config, host, options, record.id, joined)
 
 
-def _foreign_namespaces(pid: int) -> int:
+def foreign_namespaces(pid: int) -> int:
     """The namespaces (CLONE_NEW*) that the process has and the runtime does not: joining one's own namespace would
     require needless privileges."""
     flags = 0

@@ -47,8 +47,10 @@ from pyruntime.system.processes import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+    from pyruntime.runtime.compiler.setup import Host
 
 _STAGE = "stage"   # in the container's directory: mount point of the root filesystem while CRIU works
 _JOINED = ("ipc", "uts")   # namespaces that CRIU enters by path; network and pid by descriptor
@@ -59,15 +61,20 @@ class RestoreRequest(CriuRequest):
 
     ``lsm_profile``   TYPE:NAME, ``apparmor`` or ``selinux``: overrides the label of the image
     ``lsm_context``   SELinux context of the mounts
+    ``inherited``     descriptors for pipes of the processes whose other ends were outside, by their keys: pipe:[N]
+    ``restored``      called with init's pid when all processes exist, and none of them goes on yet
     The other options are those of `create`.
     """
 
     def __init__(self, *, console_socket: str = "", console: _socket.socket | None = None, pid_file: str = "",
                  detached: bool = True, lsm_profile: str = "", lsm_mount_context: str = "",
                  cgroup_manager: str = "cgroupfs", streams: Sequence[int] = (), parent: Parent = THIS_PROCESS,
+                 inherited: Mapping[str, int] | None = None, restored: Callable[[int], None] = lambda pid: None,
                  warn: Callable[[str], None] = lambda text: None, debug: Callable[[str], None] = lambda text: None,
                  **options: Any) -> None:
         super().__init__(**options)
+        self.inherited = inherited or {}
+        self.restored = restored
         if lsm_profile and lsm_profile.partition(":")[0] not in ("apparmor", "selinux"):
             raise UsageError(f'--lsm-profile "{lsm_profile}": write apparmor:NAME or selinux:LABEL')
         self.lsm_profile = lsm_profile
@@ -116,11 +123,18 @@ def restore(root: str, container_id: str, bundle: str, request: RestoreRequest, 
 
 
 def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest) -> StateRecord:
-    container = StateDirectory(root, container_id)
     config = load_bundle(bundle)
     check_bundle(config)
     check_terminal(config, request.create)
     refuse_rootless(request, "restore")
+    return revive(root, container_id, config, request,
+                  read_host(request.rootless, systemd=request.create.cgroup_manager == "systemd"))
+
+
+def revive(root: str, container_id: str, config: Config, request: RestoreRequest, host: Host) -> StateRecord:
+    """Restore a container of a checked configuration on a host: with a cgroup in each of its hierarchies. Raises like
+    `restore`."""
+    container = StateDirectory(root, container_id)
     program = find_program(request.criu)
     names = read_descriptors(request.image_path)
     kept = kept_of(config, new_keyring=True)
@@ -131,15 +145,14 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
         config = Config({**config.value, "mounts": mounts}, config.document, config.bundle, config.forgiven)
     make_directory(request.work_path, "--work-path")
     remove_log(request.work_path, RESTORE_LOG)
-    manager = request.create.cgroup_manager
-    host = read_host(request.rootless, systemd=manager == "systemd")
     stage = os.path.join(container.directory, _STAGE)
     namespaces = _open_namespaces(config)
+    given = {**namespaces, **request.inherited}
     try:
-        revived = Revived(program=program, descriptors=1 + len(namespaces),
+        revived = Revived(program=program, descriptors=1 + len(given),
                           environment=[f"{name}={value}" for name, value in environment().items()])
-        plan = compile_restore(config, host, PlanOptions(scratch=stage, cgroup_manager=manager), container_id,
-                               revived)
+        plan = compile_restore(config, host, PlanOptions(
+            scratch=stage, cgroup_manager=request.create.cgroup_manager), container_id, revived)
         for warning in (*(f"{config.document}: {problem}" for problem in config.forgiven), *plan.warnings):
             request.create.warn(warning)
         record = record_of(config, container_id, plan, command=request.create.command)
@@ -150,7 +163,7 @@ def _restore(root: str, container_id: str, bundle: str, request: RestoreRequest)
             if notifies:
                 notify.prepare(container.directory)
             os.mkdir(stage, 0o700)
-            revival.bring_back(names, namespaces)
+            revival.bring_back(names, given)
             os.rmdir(stage)
             record.creator = [0, 0]
             leave(container, record, kept, host)
@@ -215,11 +228,12 @@ class Revival(Launch):
             os.unlink(path)   # the node is mounted by now
         return self.taken_over(report)
 
-    def bring_back(self, names: list[str], namespaces: dict[str, int]) -> None:
-        """Start CRIU and have it restore the container; returns when its processes run."""
+    def bring_back(self, names: list[str], inherited: dict[str, int]) -> None:
+        """Start CRIU and have it restore the container; returns when its processes run. ``names``: the keys of the
+        standard descriptors; ``inherited``: more descriptors by their keys."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         try:
-            self.given = [theirs.fileno(), *namespaces.values()]
+            self.given = [theirs.fileno(), *inherited.values()]
             self.preserve = len(self.given)
             self.run()
             self._began = True
@@ -234,7 +248,7 @@ class Revival(Launch):
             try:
                 opened.append(self._open_image(inside))
                 opened.append(open_directory(self.request.work_path, "--work-path", inside))
-                options = self._options(criu.pid, names, list(namespaces))
+                options = self._options(criu.pid, names, list(inherited))
             except (OSError, UsageError) as error:
                 # Both directories exist: CRIU has died.
                 raise criu.gone(protocol.RESTORE, error) from None
@@ -262,11 +276,11 @@ class Revival(Launch):
             os.rmdir(top)   # the overlay keeps a reference
             os.close(image)
 
-    def _options(self, criu: int, names: list[str], namespaces: list[str]) -> dict[str, Any]:
+    def _options(self, criu: int, names: list[str], keys: list[str]) -> dict[str, Any]:
         request = self.request
         inherited = [{"key": name, "fd": number} for number, name in enumerate(names)
                      if name.startswith(("pipe:[", "file["))]
-        inherited += [{"key": key, "fd": 4 + number} for number, key in enumerate(namespaces)]
+        inherited += [{"key": key, "fd": 4 + number} for number, key in enumerate(keys)]
         joined = [{"ns": node.get("type"), "ns_file": node.get("path")}
                   for node in self.config["linux.namespaces"].each()
                   if node.get("path") and node.get("type") in _JOINED]
@@ -306,6 +320,7 @@ class Revival(Launch):
             self._known(pid)
             self.container.write(self.record)
             report_pid(pid, self.request.create.pid_file, "")
+            self.request.restored(pid)
 
     def _known(self, pid: int) -> None:
         self.record.pid, self.record.started = pid, start_time(pid)

@@ -82,7 +82,7 @@ def _copy(listing: InstructionList, same: list[bytes]) -> None:
 
 
 def namespaces_of(config: Config) -> int:
-    """The namespaces (CLONE_NEW*) that init will have and the runtime does not, as exec._foreign_namespaces."""
+    """The namespaces (CLONE_NEW*) that init will have and the runtime does not, as exec.foreign_namespaces."""
     flags = 0
     for node in config["linux.namespaces"].each():
         kind, path = node.get("type"), node.get("path", "")

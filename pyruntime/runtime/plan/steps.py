@@ -93,6 +93,8 @@ OPS: dict[str, Op] = {
     "set_dumpable": Op("stub", "prctl PR_SET_DUMPABLE", "hide /proc/PID of the stub from the container", value=INT),
     "clone_init": Op("stub", "clone, clone3", "create init as a child of the runtime's process, directly in the"
                      " cgroup v2 directory of a slot if given and supported", flags=INT, cgroup=INT),
+    "leave_parent": Op("stub", "fork, exit", "go on as a child of the process, which exits: the kernel gives the child"
+                       " to the container's init"),
     "setsid": Op("stub", "setsid", "start a session without a terminal"),
     "loopback_up": Op("stub", "ioctl SIOCSIFFLAGS", "bring up lo in the new network namespace"),
     "cgroup_namespace": Op("stub", "clone, unshare, setns", "create a cgroup namespace whose root is the container's"

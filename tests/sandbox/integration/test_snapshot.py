@@ -73,6 +73,14 @@ def test_a_copy_outlives_the_first(rootfs: Path) -> None:
     copy.close()
 
 
+def test_a_copy_of_a_changed_root_of_the_host() -> None:
+    with Template(user=0, writable=True) as template, template.sandbox() as box:
+        box.run(["sh", "-c", "echo own >/etc/own; rm /etc/hosts"], check=True)
+        with box.fork() as other:
+            assert other.run(["sh", "-c", "cat /etc/own; ls /etc/hosts /usr/bin/env"], text=True).stdout == (
+                "own\n/usr/bin/env\n")
+
+
 def test_a_copy_of_the_host_and_of_a_template(rootfs: Path) -> None:
     with Sandbox.host() as box:
         box.write("/work/file", "content")

@@ -1,9 +1,10 @@
 """Enter an existing container, for `exec`: its namespaces, its root filesystem, its cgroup.
 
 Spec:   none; modelled on runc's `exec`
-Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, enter_root, close_proc, clone_init, setsid,
-        open_file, open_cgroup, join_cgroup_self, cgroup_follow, own_proc, report_process
-        (phases ENTER, USER, UNSHARE, ISOLATE, JOIN, VIEW, PROCESS, CREATED)
+Emits:  write_proc, cpu_affinity, set_dumpable, join_container, become_root, enter_root, close_proc, clone_init,
+        leave_parent, setsid, open_file, open_cgroup, join_cgroup_self, cgroup_follow, own_proc, reopen_null,
+        report_process
+        (phases ENTER, USER, UNSHARE, ISOLATE, JOIN, VIEW, DEVICES, PROCESS, CREATED)
 Absent: namespaces that init shares with the runtime are not joined.
 
 A container with CAP_SYS_PTRACE can access every descriptor and the root directory of each process in its pid namespace
@@ -51,6 +52,10 @@ def emit(setup: Setup) -> Iterator[Step]:
     yield step("unshare", "close_proc", where)
     # setns(2) into a pid namespace takes effect for children.
     yield step("unshare", "clone_init", "process", flags=0, cgroup=birthplace)
+    if joined.adopted:
+        yield step("isolate", "leave_parent", "process")
+        # A checkpoint has no files of the host.
+        yield step("devices", "reopen_null", "process")
     yield step("isolate", "setsid", "process")
     yield from process.own_proc(setup)
     yield from _affinity(affinity["final"], "process")
