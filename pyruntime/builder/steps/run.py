@@ -7,6 +7,7 @@ points that the image does not have are removed afterwards.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from errno import ENOENT, ENOTDIR, ENOTEMPTY
 
 from pyruntime.builder.steps.network import HOSTNAME
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from pyruntime.networks.site import Site
 
 _IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+# Descriptors that a deletion needs, beside one for each cgroup hierarchy. They are reserved before the creation: a
+# container that could not be deleted would be left behind.
+_DELETION = 4
 _SCRIPT = "/dev/pipes"   # directory of scripts; /dev is the container's own
 
 
@@ -111,20 +115,30 @@ def execute(step: BuildStep, workspace: Workspace, options: RunOptions, containe
 def _run(runtime: Runtime, container_id: str, bundle: str, network: RunNetwork, wait: Callable[[int], int | None]
          ) -> int:
     kernel.become_subreaper()
-    try:
-        state = runtime.create(container_id, bundle)
-        network.attach(state.pid)
-        runtime.start(container_id)
-        found = wait(state.pid)
-        if found is None:
-            raise BuildError("the build was ended")
-        status = os.waitstatus_to_exitcode(found)
-    finally:
+    with ExitStack() as reserve:
+        for _ in range(_hierarchies() + _DELETION):
+            reserve.callback(os.close, os.eventfd(0, os.EFD_CLOEXEC))
         try:
-            network.depart()
-        finally:   # whatever has failed before
-            runtime.delete(container_id, force=True)
+            state = runtime.create(container_id, bundle)
+            network.attach(state.pid)
+            runtime.start(container_id)
+            found = wait(state.pid)
+            if found is None:
+                raise BuildError("the build was ended")
+            status = os.waitstatus_to_exitcode(found)
+        finally:
+            reserve.close()
+            try:
+                network.depart()
+            finally:   # whatever has failed before
+                runtime.delete(container_id, force=True)
     return status if status >= 0 else 128 - status
+
+
+def _hierarchies() -> int:
+    """The number of cgroup hierarchies."""
+    with open("/proc/self/cgroup", "rb") as file:
+        return len(file.readlines())
 
 
 def _configuration(step: BuildStep, args: list[str], workspace: Workspace, options: RunOptions, extra: Extra, *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: SIM105 -- contextlib is too dear for the hot path
 import os
-from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
+from errno import EBUSY, EMFILE, ENFILE, ENODEV, ENOENT, ENOTEMPTY
 
 from pyruntime.errors import HostError, StateError
 from pyruntime.runtime.cgroups import tree
@@ -28,12 +28,15 @@ class Cgroup:
 
     def hold(self) -> Cgroup:
         """A context manager: the same cgroup as far as it exists now, by descriptors: its paths do not lead to a cgroup
-        that is made later with the same name."""
+        that is made later with the same name. Raises OSError if there are no more descriptors."""
         held = Cgroup({})
         for key, path in self.paths.items():
             try:
                 fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            except OSError:
+            except OSError as error:
+                if error.errno in (EMFILE, ENFILE):
+                    held.__exit__()
+                    raise
                 continue   # removed, or never made
             held._held.append(fd)
             held.paths[key] = f"/proc/self/fd/{fd}/."

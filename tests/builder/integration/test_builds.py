@@ -238,6 +238,22 @@ def test_killed_at_any_time(builder: Builder, tmp_path: Path) -> None:
     builder.eventually(tidy, "leftovers of killed builds are not removed")
 
 
+@pytest.mark.parametrize("network", ["none", "default"])
+def test_too_few_descriptors(network: str, builder: Builder, tmp_path: Path) -> None:
+    """There may be enough for a container, and too few for its removal: what cannot be removed is not made."""
+    context, prefix = write(tmp_path / "context", "FROM busybox\nRUN true\n", {}), builder.prefix
+    for number in range(20, 100):
+        builder.prefix = [*prefix, "prlimit", f"--nofile={number}"]
+        done = builder("build", "--no-cache", "--network", network, context)
+        builder.prefix = prefix
+        left = [path for path in builder.leftovers() if "pocker-build." in path]
+        assert not left, f"{number}: {done.stderr}{left}"
+        if not done.returncode:
+            return
+        assert "Too many open files" in done.stderr
+    pytest.fail(done.stderr)
+
+
 def test_interrupted(builder: Builder, tmp_path: Path) -> None:
     context = write(tmp_path / "context", "FROM busybox\nRUN echo begun; sleep 100\n", {})
     started = builder.start("build", "--progress", "plain", context, start_new_session=True)

@@ -4,6 +4,7 @@ tests/runtime/integration."""
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ def test_delete_continues_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=rf'unable to remove the container\'s cgroup: rmdir "{stuck}"'):
         Cgroup({"a": stuck, "b": free}).delete(timeout=0.01)
     assert not os.path.exists(free)
+
+
+def test_no_descriptors_are_no_missing_cgroup(tmp_path: Path) -> None:
+    """It would not be removed."""
+    paths = {str(number): directory(tmp_path / str(number)) for number in range(3)}
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [os.open("/", os.O_PATH) for _ in range(2)]
+    for fd in free:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1] + 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            Cgroup(paths).hold()
+        assert [os.open("/", os.O_PATH) for _ in free] == free   # none is kept
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in free:
+            os.close(fd)
 
 
 def test_processes(tmp_path: Path) -> None:
