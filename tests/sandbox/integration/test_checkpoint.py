@@ -25,6 +25,7 @@ from pyruntime.system.restrictions import capable
 from tests.conftest import TOP
 from tests.containers import PATIENCE
 from tests.criu import path_with_criu
+from tests.sandbox.integration.test_callers import STATES
 from tests.sandbox.integration.test_rootless import home, user
 from tests.sandbox.integration.test_snapshot import CHANGE
 
@@ -524,6 +525,29 @@ def test_a_root_filesystem_that_is_gone(saved: Path, rootfs: Path, tmp_path: Pat
     (tmp_path / "away").rename(tmp_path / "rootfs")
     with Sandbox.restore(saved) as box:
         assert box.processes[0].returncode is None
+
+
+@pytest.mark.parametrize("state", ["SIGCHLD ignored", "a closed umask", "no standard streams", "short socket timeouts"])
+def test_callers_in_odd_states(saved: Path, state: str) -> None:
+    code = f"""
+import os, sys
+{ {**STATES, "short socket timeouts": "import socket; socket.setdefaulttimeout(0.001)"}[state] }
+from pyruntime import Sandbox
+from pyruntime.sandbox.api import PIPE
+with Sandbox.host(checkpointable=True, user={WHO}) as box:
+    with box.popen(["sh", "-c", "read line; echo $line; exit 3"], stdin=PIPE, text=True):
+        assert box.run(["sh", "-c", "exit 4"]).returncode == 4
+        box.checkpoint(sys.argv[1])
+with Sandbox.restore(sys.argv[1]) as box:
+    process, = box.processes
+    assert process.communicate("x\\n") == ("x\\n", "") and process.returncode == 3
+    assert box.run(["sh", "-c", "umask; exit 5"], text=True).stdout == "0022\\n"
+os._exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True, check=False,
+                          timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert done.returncode == 7, done.stderr
+    subprocess.run([sys.executable, "-c", "from pyruntime.sandbox.api import prune; prune()"], check=True)
 
 
 def test_limits_without_room_for_criu(saved: Path) -> None:
