@@ -436,6 +436,22 @@ def test_asyncio(saved: Path) -> None:
     asyncio.run(program())
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="the host has no /dev/fuse")
+def test_what_criu_cannot_save(saved: Path) -> None:
+    """An open device; afterwards the program goes on. The device and an own filter are there after a restore."""
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}]}
+    with Sandbox.host(checkpointable=True, user=WHO, devices=["/dev/fuse"], seccomp=seccomp) as box:
+        process = interpreter(box, "import os; fuse = os.open('/dev/fuse', os.O_RDWR)")
+        with pytest.raises(errors.CriuError, match="Can't dump file"):
+            box.checkpoint(saved)
+        assert os.listdir(saved.parent) == [] and ask(process, "os.close(fuse); print('closed')") == "closed"
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        assert ask(box.processes[0], "print(os.open('/dev/fuse', os.O_RDWR) > 2)") == "True"
+        assert "state" in ask(box.processes[0], "exec('try: os.mkdir(\"/tmp/x\")\\nexcept OSError as e: print(e)')")
+
+
 def test_what_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Sandbox.host() as box, pytest.raises(errors.StateError, match="checkpointable=True"):
         box.checkpoint(saved)
