@@ -146,7 +146,7 @@ class Sandbox:
             run = self._run_of(self._enter(program.number))
             run.take_over(program, pid, pidfd)
             process = Process(run, program.args, seconds=program.seconds, left=self._leave)
-            process.resume(ours)
+            process.resume(ProgramStreams.taken_over(ours))
             self.processes = (*self.processes, process)
 
     def _interpreter(self, program: str) -> Interpreter:

@@ -40,6 +40,13 @@ class ProgramStreams:
             self.close()
             raise
 
+    @classmethod
+    def taken_over(cls, ours: Sequence[int]) -> ProgramStreams:
+        """Those of a program that has its ends already."""
+        streams = cls.__new__(cls)
+        streams.theirs, streams.ours = [], list(ours)
+        return streams
+
     def _add(self, number: int, stream: int) -> None:
         if stream == PIPE:
             ends = os.pipe2(os.O_CLOEXEC)

@@ -72,29 +72,28 @@ class Process:
               window: tuple[int, int]) -> None:
         """Start it, on these streams or (None) on a terminal of this size. Raises StepError; then nothing is left."""
         self._text = self._run.text = text
-        with self._undone() as undo:
-            if streams:
-                undo.callback(streams.close)
+        with self._undone(streams):
             self._watched(self._on_terminal(env, cwd, window) if streams is None else self._on_pipes(
                 env, cwd, streams))
 
-    def resume(self, ours: Sequence[int]) -> None:
-        """Go on with the program of a checkpoint, whose run has been taken over; ``ours``: our ends of its pipes, as of
-        ProgramStreams."""
+    def resume(self, streams: ProgramStreams) -> None:
+        """Go on with the program of a checkpoint, whose run has been taken over."""
         self._text = self._run.text
-        with self._undone():
-            self._watched(ours)
+        with self._undone(streams):
+            self._watched(streams.taken())
 
     @contextmanager
-    def _undone(self) -> Iterator[ExitStack]:
+    def _undone(self, streams: ProgramStreams | None) -> Iterator[None]:
         """After an error, nothing of the program is left."""
         with ExitStack() as undo:
             undo.callback(self._left)
             undo.callback(self._run.end)
             undo.callback(self._close_files)
+            if streams:
+                undo.callback(streams.close)
             self._stop = os.eventfd(0, os.EFD_CLOEXEC)
             undo.callback(os.close, self._stop)
-            yield undo
+            yield
             undo.pop_all()
 
     def _watched(self, ours: Sequence[int]) -> None:

@@ -136,9 +136,10 @@ class Run:
         """The wait status of the program, its processor time, peak memory, and bytes read and written. The last four
         are 0 if the program has been reaped already, as a child of init. Raises StateError if its status is lost, too.
         """
-        if self._entrance.adopts:
-            _await_reaping(self.pidfd)
         try:
+            if self._entrance.adopts:   # no child of ours, but another one may have got its pid
+                _await_reaping(self.pidfd)
+                raise ChildProcessError
             _, status, used = os.wait4(pid, 0)
         except ChildProcessError:
             lost = reaped_status(self.pidfd)

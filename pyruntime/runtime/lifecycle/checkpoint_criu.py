@@ -17,6 +17,7 @@ from pyruntime.errors import CriuError, HostError, PyruntimeError, words
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.runtime.lifecycle.parent import THIS_PROCESS, Parent
 from pyruntime.system.processes import SIGKILL, ended
+from pyruntime.system.sockets import blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Criu:
     def spawn(cls, program: str, log: str = "") -> Criu:
         """Start CRIU in its own process group: a signal from the terminal must not interrupt it half-way."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+        blocking(ours, theirs)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             # The descriptor may already be number 3; dup2(2) would then leave it close-on-exec.

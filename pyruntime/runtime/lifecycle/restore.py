@@ -232,6 +232,7 @@ class Revival(Launch):
         """Start CRIU and have it restore the container; returns when its processes run. ``names``: the keys of the
         standard descriptors; ``inherited``: more descriptors by their keys."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+        sockets.blocking(ours, theirs)
         try:
             self.given = [theirs.fileno(), *inherited.values()]
             self.preserve = len(self.given)

@@ -25,6 +25,7 @@ from pyruntime.system.restrictions import capable
 from tests.conftest import TOP
 from tests.containers import PATIENCE
 from tests.criu import path_with_criu
+from tests.sandbox.integration.test_callers import STATES
 from tests.sandbox.integration.test_rootless import home, user
 from tests.sandbox.integration.test_snapshot import CHANGE
 
@@ -435,6 +436,22 @@ def test_asyncio(saved: Path) -> None:
     asyncio.run(program())
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="the host has no /dev/fuse")
+def test_what_criu_cannot_save(saved: Path) -> None:
+    """An open device; afterwards the program goes on. The device and an own filter are there after a restore."""
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}]}
+    with Sandbox.host(checkpointable=True, user=WHO, devices=["/dev/fuse"], seccomp=seccomp) as box:
+        process = interpreter(box, "import os; fuse = os.open('/dev/fuse', os.O_RDWR)")
+        with pytest.raises(errors.CriuError, match="Can't dump file"):
+            box.checkpoint(saved)
+        assert os.listdir(saved.parent) == [] and ask(process, "os.close(fuse); print('closed')") == "closed"
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        assert ask(box.processes[0], "print(os.open('/dev/fuse', os.O_RDWR) > 2)") == "True"
+        assert "state" in ask(box.processes[0], "exec('try: os.mkdir(\"/tmp/x\")\\nexcept OSError as e: print(e)')")
+
+
 def test_what_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Sandbox.host() as box, pytest.raises(errors.StateError, match="checkpointable=True"):
         box.checkpoint(saved)
@@ -524,6 +541,29 @@ def test_a_root_filesystem_that_is_gone(saved: Path, rootfs: Path, tmp_path: Pat
     (tmp_path / "away").rename(tmp_path / "rootfs")
     with Sandbox.restore(saved) as box:
         assert box.processes[0].returncode is None
+
+
+@pytest.mark.parametrize("state", ["SIGCHLD ignored", "a closed umask", "no standard streams", "short socket timeouts"])
+def test_callers_in_odd_states(saved: Path, state: str) -> None:
+    code = f"""
+import os, sys
+{ {**STATES, "short socket timeouts": "import socket; socket.setdefaulttimeout(0.001)"}[state] }
+from pyruntime import Sandbox
+from pyruntime.sandbox.api import PIPE
+with Sandbox.host(checkpointable=True, user={WHO}) as box:
+    with box.popen(["sh", "-c", "read line; echo $line; exit 3"], stdin=PIPE, text=True):
+        assert box.run(["sh", "-c", "exit 4"]).returncode == 4
+        box.checkpoint(sys.argv[1])
+with Sandbox.restore(sys.argv[1]) as box:
+    process, = box.processes
+    assert process.communicate("x\\n") == ("x\\n", "") and process.returncode == 3
+    assert box.run(["sh", "-c", "umask; exit 5"], text=True).stdout == "0022\\n"
+os._exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True, check=False,
+                          timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert done.returncode == 7, done.stderr
+    subprocess.run([sys.executable, "-c", "from pyruntime.sandbox.api import prune; prune()"], check=True)
 
 
 def test_limits_without_room_for_criu(saved: Path) -> None:

@@ -97,7 +97,7 @@ def _cgroup(setup: Setup, joined: Joined) -> Iterator[Step]:
             slots.append(setup.slot())
             yield step("enter", "open_file", where, label=f"cgroup {key}", path=f"{path}/tasks", slot=slots[-1],
                        tolerate=_UNPERMITTED if lenient else ())
-        else:
+        elif not joined.adopted:   # the process that the runtime knows has exited; its child is where it was born
             yield step("join", "cgroup_follow", where, path=path, init=0 if joined.cgroup_where else joined.pid,
                        unit=joined.unit, user=int(joined.user),
                        tolerate=_UNPERMITTED if lenient else ())
