@@ -12,6 +12,7 @@ belong to the user outside.
 from __future__ import annotations
 
 import os
+from errno import ENOENT, ESRCH
 
 from pyruntime.errors import HostError
 from pyruntime.images import rootless
@@ -89,7 +90,8 @@ def _join(path: str) -> bool:
             kernel.setns(fd, kind)
         os.chdir(here)   # setns(2) of a mount namespace changes to its root, and paths may be relative
     except OSError as error:
-        if len(fds) < len(_NAMESPACES) and start_time(pid) != started:   # it has ended just now
+        # It has ended just now; ENOENT and ESRCH: it is about to, and has no namespaces any more.
+        if len(fds) < len(_NAMESPACES) and (error.errno in (ENOENT, ESRCH) or start_time(pid) != started):
             return False
         raise HostError(f"cannot join the user namespace of your containers, kept by process {pid}:"
                         f" {error.strerror}") from None
