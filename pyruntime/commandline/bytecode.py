@@ -137,7 +137,7 @@ def write(top: str = TOP, file: str = FILE) -> None:
 
 def _compiled(source: str, found: os.stat_result) -> bytes:
     """The bytecode that pip or the interpreter has compiled already (PEP 552); b"" if it was compiled from another
-    source."""
+    source, or under another name, as by an interpreter with a relative path in sys.path."""
     try:
         with open(importing.cache_from_source(source), "rb") as file:
             data = file.read()
@@ -145,7 +145,7 @@ def _compiled(source: str, found: os.stat_result) -> bytes:
         return b""
     words = [int.from_bytes(data[place:place + 4], "little") for place in (4, 8, 12)]
     known = data[:4] == importing.MAGIC_NUMBER and words == [0, int(found.st_mtime) & 0xFFFFFFFF, found.st_size]
-    return data[16:] if known else b""
+    return data[16:] if known and marshal.loads(data[16:]).co_filename == source else b""
 
 
 def _written() -> Bytecode | None:

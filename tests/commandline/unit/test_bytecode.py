@@ -92,6 +92,14 @@ def test_a_missing_file_or_that_of_another_interpreter(package: Path) -> None:
     assert run(package, TAKEN) == "42\n"
 
 
+def test_bytecode_that_was_compiled_under_another_name_is_not_taken(package: Path) -> None:
+    """Its functions would have the relative name in each traceback and log."""
+    (package / "one.py").write_text("def where():\n    return where.__code__.co_filename\n")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "thing"], cwd=package.parent, check=True, timeout=60)
+    bytecode.write(str(package), f"{package}.bytecode")
+    assert run(package, "from thing import one; print(one.where())") == f"{package}/one.py\n"
+
+
 def test_no_descriptor_stays_open(package: Path) -> None:
     assert run(package, "from thing import one; print(sorted(os.listdir('/proc/self/fd')))") == "['0', '1', '2', '3']\n"
 
