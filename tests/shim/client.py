@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -195,14 +196,19 @@ class Reader:
         os.mkfifo(path, 0o700)
         self.path = str(path)
         self.data = b""
+        # At once, as containerd does: the shim may open and close its end before the thread runs.
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        fd = os.open(self.path, os.O_RDONLY)
-        while part := os.read(fd, 65536):
+        waiting = select.poll()
+        waiting.register(self._fd, select.POLLIN)
+        waiting.poll()   # until there is, or has been, a writer
+        os.set_blocking(self._fd, True)
+        while part := os.read(self._fd, 65536):
             self.data += part
-        os.close(fd)
+        os.close(self._fd)
 
     def close(self) -> None:
         """Nobody will write."""
