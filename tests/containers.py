@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from bundles.build import build, busybox_rootfs
-from pyruntime.runtime.cgroups.host import discover
+from pyruntime.runtime.cgroups.host import Hierarchy, discover
 from pyruntime.runtime.config.template import template
 from tests.commands import COMMAND
 
@@ -87,10 +87,7 @@ def own_cgroup(request: pytest.FixtureRequest) -> Iterator[None]:
     _remove_those_of_killed_sessions()
     home = []
     for hierarchy in discover().all():
-        base = hierarchy.mountpoint + hierarchy.own.rstrip("/")
-        if hierarchy.version == 2:
-            base = base.rpartition("/")[0] if hierarchy.own != "/" else base
-        top = Path(base, name)
+        top = _above(hierarchy) / name
         inner = top / "run" if hierarchy.version == 2 else top
         if hierarchy.key == "cpuset":
             for file in ("cpuset.cpus", "cpuset.mems"):
@@ -108,9 +105,16 @@ def own_cgroup(request: pytest.FixtureRequest) -> Iterator[None]:
             _remove(path)
 
 
+def _above(hierarchy: Hierarchy) -> Path:
+    """The cgroup of this process, or for v2, where it may have no sub-cgroups besides, the one above."""
+    own = hierarchy.own.rstrip("/")
+    return Path(hierarchy.mountpoint + (own.rpartition("/")[0] if hierarchy.version == 2 else own))
+
+
 def _remove_those_of_killed_sessions() -> None:
     """Their names have the pids of these sessions. Cgroups that still have processes stay, and can be looked at."""
-    for top in Path("/sys/fs/cgroup").glob("*/*-*"):
+    places = {*map(_above, discover().all()), *Path("/sys/fs/cgroup").iterdir()}
+    for top in (top for path in places for top in path.glob("*-*")):
         name = re.match(r"(?:pyruntime-tests|pyruntime-clients|shim-tests)-(\d+)", top.name)
         if name and not Path("/proc", name[1]).exists():
             for path in sorted(top.rglob("*/"), reverse=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
+import subprocess
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -72,27 +72,28 @@ class Worker:
 
 
 class Controller:
-    """The hooks of the process that starts the workers."""
+    """The hooks of the process that starts the workers; ``place``: the directory of the run."""
 
     def __init__(self) -> None:
         # Not mkdtemp(): buildah refuses paths with "_/", which it may choose.
-        self._place = Path(tempfile.gettempdir(), f"pyruntime-tests-{secrets.token_hex(4)}")
-        self._place.mkdir()
-        self._place.chmod(0o755)
+        self.place = Path(tempfile.gettempdir(), f"pyruntime-tests-{secrets.token_hex(4)}")
+        self.place.mkdir()
+        self.place.chmod(0o755)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput["place"] = str(self._place)
+        node.workerinput["place"] = str(self.place)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Remove the directory, as long as all is well. A mount that was left there is not entered."""
-        mounted = f" {self._place}/" in Path("/proc/self/mountinfo").read_text()
+        mounted = f" {self.place}/" in Path("/proc/self/mountinfo").read_text()
         if exitstatus == pytest.ExitCode.OK and not mounted:
-            shutil.rmtree(self._place)
+            # Not shutil.rmtree(), which recurses: tests make directories that are deeper than Python's stack.
+            subprocess.run(["rm", "-rf", "--one-file-system", self.place], check=True)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self._place.exists():
-            terminalreporter.write_line(f"the files of these tests are in {self._place}")
+        if self.place.exists():
+            terminalreporter.write_line(f"the files of these tests are in {self.place}")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.conftest import TOP
 from tests.slow import SLOW
-from tests.workers import ALONE, Machine
+from tests.workers import ALONE, Controller, Machine
 
 PATIENCE = 60
 
@@ -95,3 +96,19 @@ def test_a_run_in_two_processes(tmp_path: Path) -> None:
     count = re.search(r"(\d+) passed", done.stdout)
     assert count and f"100%: {count[1]} of {count[1]} tests, 0 failed, 0 skipped" in done.stdout
     assert list(tmp_path.glob("pyruntime-tests-*")) == [], "its directory is removed"
+
+
+@pytest.mark.parametrize("status", [pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED])
+def test_the_directory_is_removed_however_deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                               status: pytest.ExitCode) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    controller = Controller()
+    here = os.open(controller.place, os.O_RDONLY)
+    for _ in range(2 * sys.getrecursionlimit()):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    controller.pytest_sessionfinish(status)
+    assert controller.place.exists() == (status != pytest.ExitCode.OK)
+    subprocess.run(["rm", "-rf", controller.place], check=True)

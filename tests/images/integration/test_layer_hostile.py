@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,10 +54,17 @@ def check(target: Path, path: str, wanted: bytes | str) -> None:
         assert not [name for name in os.listxattr(place) if "overlay" in name or name == "security.selinux"]
 
 
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory, removed here: pytest recurses, and some trees are deeper than Python's stack."""
+    path = tmp_path / "target"
+    path.mkdir()
+    yield path
+    subprocess.run(["rm", "-rf", path], check=True)
+
+
 @pytest.mark.parametrize("case", CASES, ids=repr)
-def test_hostile_layer(case: Case, tmp_path: Path, outside: Path) -> None:
-    target = tmp_path / "target"
-    target.mkdir()
+def test_hostile_layer(case: Case, target: Path, tmp_path: Path, outside: Path) -> None:
     (tmp_path / "beside").write_text("untouched")
     before = snapshot(outside), sorted(os.listdir(tmp_path)), os.listdir("/proc/self/fd")
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
