@@ -68,11 +68,12 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
             mount["options"] = [word for word in mount["options"] if not word.startswith("size=")] + _SMALL
     document["hostname"] = "sandbox"
     document["mounts"] = [mount for mount in document["mounts"] if mount["destination"] not in _OWN]
+    # Those of the caller come last: they may be below /work.
+    document["mounts"] += [_bind(prepared.work if target == "/work" else f"{scratch}/{name}", target, writable=True)
+                           for name, target, _ in WRITABLE]
     # In a user namespace, what is mounted below a directory cannot be left out (mount_namespaces(7)).
     document["mounts"] += [_bind(mount.source, mount.target, writable=mount.writable, recursive=bool(user_namespace))
                            for mount in (*prepared.mounts, *mounts)]
-    document["mounts"] += [_bind(prepared.work if target == "/work" else f"{scratch}/{name}", target, writable=True)
-                           for name, target, _ in WRITABLE]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
     linux["seccomp"] = profile(()) if seccomp is None else _filter(seccomp)

@@ -153,6 +153,19 @@ def test_mounts_of_the_host(rootfs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "new").read_text() == "theirs\n"
 
 
+def test_mounts_in_the_writable_directories(rootfs: Path, tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o755)
+    (tmp_path / "data").write_text("mine")
+    targets = ("/work/in", "/tmp/in", "/dev/shm/in")
+    with Sandbox(rootfs, mounts=[HostMount(str(tmp_path), target) for target in targets]) as box:
+        assert sh(box, "cat /work/in/data /tmp/in/data /dev/shm/in/data; echo x >file; ls") == "mineminemine" "file\nin\n"
+        assert box.read("/work/in/data") == b"mine"
+        with box.fork() as other:
+            assert sh(other, "cat file in/data") == "x\nmine"
+    with Sandbox.host(["/usr", str(tmp_path)]) as box:   # below /tmp
+        assert box.read(f"{tmp_path}/data") == b"mine"
+
+
 def test_files(box: Sandbox) -> None:
     box.write("/work/a/b/file", b"\0data", mode=0o600)
     assert sh(box, "stat -c '%u %a' a a/b a/b/file") == "65534 755\n65534 755\n65534 600\n"
