@@ -24,7 +24,7 @@ from weakref import WeakSet
 
 from pyruntime.errors import StateError, UsageError
 from pyruntime.sandbox import files
-from pyruntime.sandbox.commands import finished, seconds_of, text_of, variables_of, words_of
+from pyruntime.sandbox.commands import bytes_of, finished, path_of, seconds_of, variables_of, words_of
 from pyruntime.sandbox.container import NOBODY, SandboxContainer, Settings
 from pyruntime.sandbox.host_errors import told
 from pyruntime.sandbox.interpreter import Interpreter
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
     from pyruntime.sandbox.checkpoint import SavedProcesses
+    from pyruntime.sandbox.commands import AnyPath
     from pyruntime.sandbox.pipes import Stream
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "PrunedSandboxes",
@@ -90,8 +91,8 @@ class Sandbox:
     """
 
     @told("make a sandbox")
-    def __init__(self, root: str | os.PathLike[str] | RootSource, *, limits: Limits | None = None,
-                 mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: str = "",
+    def __init__(self, root: AnyPath | RootSource, *, limits: Limits | None = None,
+                 mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: AnyPath = "",
                  user: int | tuple[int, int] = NOBODY, writable: bool = False, network: str | None = None,
                  seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "",
                  require_limits: bool = False, checkpointable: bool = False, store: ImageStore | None = None,
@@ -100,6 +101,7 @@ class Sandbox:
         if checkpointable and interpreter:
             raise UsageError("interpreter: a checkpoint has no place for it: start it with popen, or leave out"
                              " checkpointable")
+        cwd = path_of("cwd", cwd)
         self.limits = limits or Limits()
         self.name = new_name()
         self._options = {"limits": limits, "mounts": mounts, "env": env, "cwd": cwd, "user": user, "writable": writable,
@@ -168,10 +170,11 @@ class Sandbox:
         self._at_end.callback(call)
 
     @classmethod
-    def host(cls, paths: Sequence[str] = HOST_PATHS, *, limits: Limits | None = None, mounts: Sequence[HostMount] = (),
-             env: Mapping[str, str] | None = None, cwd: str = "", user: int | tuple[int, int] = NOBODY,
-             network: str | None = None, seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (),
-             interpreter: str = "", require_limits: bool = False, checkpointable: bool = False) -> Sandbox:
+    def host(cls, paths: Sequence[AnyPath] = HOST_PATHS, *, limits: Limits | None = None,
+             mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: AnyPath = "",
+             user: int | tuple[int, int] = NOBODY, network: str | None = None,
+             seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "",
+             require_limits: bool = False, checkpointable: bool = False) -> Sandbox:
         """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
                    seccomp=seccomp, devices=devices, interpreter=interpreter, require_limits=require_limits,
@@ -179,7 +182,7 @@ class Sandbox:
 
     @classmethod
     @told("restore a sandbox")
-    def restore(cls, path: str | os.PathLike[str]) -> Sandbox:
+    def restore(cls, path: AnyPath) -> Sandbox:
         """A sandbox with the files and the programs of a checkpoint, which can be restored more than once, also at the
         same time; ``processes`` are the programs. It is checkpointable, too.
 
@@ -193,7 +196,7 @@ class Sandbox:
     # ---- use ------------------------------------------------------------------------------------
 
     def run(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
-            check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
+            check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: AnyPath = "",
             max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
         """Run a program and wait for it, as subprocess.run does; then all its descendants are killed, and only those.
 
@@ -225,7 +228,7 @@ class Sandbox:
                      max_output: int | str, output_kills: bool) -> Done:
         """As `python`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
         limit = size("max_output", max_output)
-        data = text_of(input) or b""
+        data = b"" if input is None else bytes_of(input)
         with self._idle:
             waiting, self._waiting = self._waiting, None
         if waiting is not None and (program or not waiting.alive):
@@ -242,7 +245,7 @@ class Sandbox:
 
     @told("start a program in a sandbox")
     def popen(self, argv: Sequence[str], *, stdin: Stream = DEVNULL, stdout: Stream = PIPE, stderr: Stream = PIPE,
-              timeout: float | None = None, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
+              timeout: float | None = None, text: bool = False, env: Mapping[str, str] | None = None, cwd: AnyPath = "",
               terminal: bool = False, size: tuple[int, int] = (24, 80)) -> Process:
         """Start a program, as subprocess.Popen does, and return while it runs.
 
@@ -253,6 +256,7 @@ class Sandbox:
         The others are as for `run`, and so are the errors; without cgroups, StateError if another program is running.
         """
         words, variables = words_of(argv), variables_of(env)
+        directory = path_of("cwd", cwd or self._container.cwd)
         streams = None if terminal else ProgramStreams(stdin, stdout, stderr)
         try:
             run = self._new_run(wait=False)
@@ -261,30 +265,30 @@ class Sandbox:
                 streams.close()
             raise
         process = Process(run, words, seconds=seconds_of(timeout, self.limits.wall), left=self._leave)
-        process.start(variables, cwd or self._container.cwd, streams, text=text, window=size)
+        process.start(variables, directory, streams, text=text, window=size)
         return process
 
     @told("start a program in a sandbox")
     def stream(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
-               check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = ""
+               check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: AnyPath = ""
                ) -> OutputStream:
         """Start a program, and return an iterator of its output: pairs of "stdout" or "stderr" and the bytes (or the
         text). It has ``done`` at its end, `close`, and is a context manager. The parameters are those of `run`."""
-        data = text_of(input)
+        data = None if input is None else bytes_of(input)
         process = self.popen(argv, stdin=DEVNULL if data is None else PIPE, timeout=timeout, env=env, cwd=cwd)
         return OutputStream(process, data or b"", text=text, check=check)
 
     @told("run a program in a sandbox")
     def run_until(self, stop: int, argv: Sequence[str], *, input: bytes | str | None, timeout: float | None,
-                  env: Mapping[str, str] | None, cwd: str, max_output: int | str, output_kills: bool) -> Done:
+                  env: Mapping[str, str] | None, cwd: AnyPath, max_output: int | str, output_kills: bool) -> Done:
         """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
         words, variables, limit = words_of(argv), variables_of(env), size("max_output", max_output)
-        data = text_of(input)
+        data = None if input is None else bytes_of(input)
+        directory = path_of("cwd", cwd or self._container.cwd)
         run = self._new_run(wait=True)
         try:
-            return carry_out(run, words, variables, cwd or self._container.cwd, data,
-                             seconds=seconds_of(timeout, self.limits.wall), limit=limit,
-                             output_kills=output_kills, stop=stop)
+            return carry_out(run, words, variables, directory, data, seconds=seconds_of(timeout, self.limits.wall),
+                             limit=limit, output_kills=output_kills, stop=stop)
         finally:
             self._leave()
 
@@ -311,17 +315,18 @@ class Sandbox:
             self._programs.add(run)
         return run
 
-    def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
+    def read(self, path: AnyPath, *, limit: int | str = READ_LIMIT) -> bytes:
         """The bytes of a regular file, by its absolute path in the sandbox. Raises SandboxFileError: no such file, not
         a regular file, a symbolic link in the path, more than ``limit`` bytes."""
-        return bytes(self._on_files(files.read, path, size("limit", limit)))
+        return bytes(self._on_files(files.read, path_of("path", path), size("limit", limit)))
 
-    def write(self, path: str, data: bytes | str, *, mode: int = 0o644) -> None:
+    def write(self, path: AnyPath, data: bytes | str, *, mode: int = 0o644) -> None:
         """Create or replace a file that belongs to the sandbox's user; missing directories are created. Raises
         SandboxFileError: a symbolic link in the path, no space left."""
         uid, gid = self._container.user
         with self._writing:
-            self._on_files(partial(files.write, mode=mode, uid=uid, gid=gid), path, text_of(data))
+            self._on_files(partial(files.write, mode=mode, uid=uid, gid=gid), path_of("path", path),
+                           bytes_of(data))
 
     @told("use files of a sandbox")
     def _on_files(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -374,7 +379,7 @@ class Sandbox:
             return Sandbox(ForkSource(container.prepared, container.namespace), **{**self._options, **options})
 
     @told("save a sandbox")
-    def checkpoint(self, path: str | os.PathLike[str], *, leave_running: bool = False) -> None:
+    def checkpoint(self, path: AnyPath, *, leave_running: bool = False) -> None:
         """Save the running programs with their memory, and the files, in the new directory ``path``, for `restore`;
         then close the sandbox, unless ``leave_running``. The root filesystem and the host's mounts are not saved: they
         have to be there unchanged for the restore.

@@ -17,7 +17,7 @@ from errno import EIO
 from functools import partial
 from threading import Event, Thread
 
-from pyruntime.errors import StateError
+from pyruntime.errors import StateError, UsageError
 from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox
 from pyruntime.sandbox.commands import finished
 from pyruntime.sandbox.limits import size
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Any, TypeVar
 
+    from pyruntime.sandbox.commands import AnyPath
     from pyruntime.sandbox.result import Done
     from pyruntime.sandbox.template import Template
 
@@ -44,7 +45,7 @@ class AsyncSandbox:
     ``processes``  as of Sandbox, from then on
     """
 
-    def __init__(self, root: str | os.PathLike[str] | RootSource, **options: Any) -> None:
+    def __init__(self, root: AnyPath | RootSource, **options: Any) -> None:
         self._make: Callable[[], Sandbox] = partial(Sandbox, root, **options)
         self._cancel: Callable[[], None] = lambda: None
         self._box: Sandbox | None = None
@@ -59,12 +60,12 @@ class AsyncSandbox:
         return box
 
     @classmethod
-    def host(cls, paths: Sequence[str] = HOST_PATHS, **options: Any) -> AsyncSandbox:
+    def host(cls, paths: Sequence[AnyPath] = HOST_PATHS, **options: Any) -> AsyncSandbox:
         """As Sandbox.host."""
         return cls(HostSource(paths), **options)
 
     @classmethod
-    def restore(cls, path: str | os.PathLike[str]) -> AsyncSandbox:
+    def restore(cls, path: AnyPath) -> AsyncSandbox:
         """As Sandbox.restore."""
         return cls.of(partial(Sandbox.restore, path))
 
@@ -98,7 +99,7 @@ class AsyncSandbox:
         return self._box
 
     async def run(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
-                  check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: str = "",
+                  check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: AnyPath = "",
                   max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
         """As Sandbox.run; a cancelled task kills the run."""
         done = await _until(lambda stop: self.box.run_until(
@@ -117,6 +118,8 @@ class AsyncSandbox:
 
     async def popen(self, argv: Sequence[str], **options: Any) -> AsyncProcess:
         """As Sandbox.popen, but the streams are those of asyncio.subprocess, and always of bytes."""
+        if options.get("text"):
+            raise UsageError("text: the streams of asyncio are always of bytes: leave it out, and decode what you read")
         made: list[Process] = []
         try:
             await _in_thread(lambda: made.append(self.box.popen(argv, **options)))
@@ -132,15 +135,15 @@ class AsyncSandbox:
         """As Sandbox.stream, for ``async for``; the program starts with the first step. A cancelled task kills it."""
         return AsyncOutputStream(lambda: self.box.stream(argv, **options))
 
-    async def read(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
+    async def read(self, path: AnyPath, *, limit: int | str = READ_LIMIT) -> bytes:
         """As Sandbox.read."""
         return await _in_thread(lambda: self.box.read(path, limit=limit))
 
-    async def write(self, path: str, data: bytes | str, *, mode: int = 0o644) -> None:
+    async def write(self, path: AnyPath, data: bytes | str, *, mode: int = 0o644) -> None:
         """As Sandbox.write."""
         await _in_thread(lambda: self.box.write(path, data, mode=mode))
 
-    async def checkpoint(self, path: str | os.PathLike[str], *, leave_running: bool = False) -> None:
+    async def checkpoint(self, path: AnyPath, *, leave_running: bool = False) -> None:
         """As Sandbox.checkpoint; a cancelled task waits for its end."""
         await _in_thread(lambda: self.box.checkpoint(path, leave_running=leave_running))
 

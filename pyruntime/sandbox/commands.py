@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from math import isnan
 
 from pyruntime.errors import UsageError
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyruntime.sandbox.result import Done
+
+    AnyPath = str | os.PathLike[str]
 
 
 def words_of(argv: Sequence[str]) -> list[str]:
@@ -40,16 +43,23 @@ def seconds_of(timeout: float | None, otherwise: float | None) -> float | None:
     """A time limit; ``otherwise``: that of a run without one. Raises UsageError."""
     if timeout is None:
         return otherwise
-    if not isinstance(timeout, (int, float)):
+    if not isinstance(timeout, (int, float)) or isnan(timeout):
         raise UsageError(f"timeout {timeout!r}: give a number of seconds, or None")
     return timeout
 
 
-def text_of(data: bytes | str | None) -> bytes | None:
+def bytes_of(data: bytes | str) -> bytes:
     """Input, or the content of a file. Raises UsageError."""
-    if data is not None and not isinstance(data, (str, bytes, bytearray, memoryview)):
+    if not isinstance(data, (str, bytes, bytearray, memoryview)):
         raise UsageError(f"data of the type {type(data).__name__}: give bytes or a text")
     return data.encode() if isinstance(data, str) else data
+
+
+def path_of(name: str, path: AnyPath) -> str:
+    """A path; ``name``: of the parameter. Raises UsageError."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"{name} {path!r}: give a path, as a text or a Path")
+    return os.fsdecode(path)
 
 
 def finished(done: Done, *, text: bool, check: bool) -> Done:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.api import Runtime
     from pyruntime.runtime.lifecycle.preparation import Preparation
+    from pyruntime.sandbox.commands import AnyPath
     from pyruntime.sandbox.limits import Limits
     from pyruntime.sandbox.sources import HostMount, Prepared
 
@@ -156,7 +157,7 @@ def preparation(engine: Runtime, document: dict[str, Any], bundle: str, *, given
         return found
 
 
-def _bind(source: str, target: str, *, writable: bool, recursive: bool = False) -> dict[str, Any]:
+def _bind(source: AnyPath, target: AnyPath, *, writable: bool, recursive: bool = False) -> dict[str, Any]:
     r = "r" * recursive
-    return {"destination": target, "type": "bind", "source": source,
+    return {"destination": os.fspath(target), "type": "bind", "source": os.fspath(source),
             "options": [f"{r}bind", f"{r}nosuid", f"{r}nodev", f"{r}rw" if writable else f"{r}ro"]}

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pyruntime.sandbox.network import SandboxNetwork
 
 NOBODY = 65534
+_LAST_ID = (1 << 32) - 2   # the one above means "no ID" (chown(2))
 _ROOT = (0, 0)
 _UNSUITABLE = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
 # The limits that were refused to this user, and whether there are cgroups nevertheless, by the program's cgroups: each
@@ -80,8 +81,8 @@ class Settings:
             if not isinstance(mount, HostMount):
                 raise UsageError(f'mounts {mount!r}: give HostMount("/source", "/target")')
         pair = self.user if isinstance(self.user, tuple) else (self.user, self.user)
-        if len(pair) != 2 or not all(isinstance(number, int) and number >= 0 for number in pair):
-            raise UsageError(f"user {self.user!r}: give a number, or a pair (uid, gid) of numbers")
+        if len(pair) != 2 or not all(isinstance(number, int) and 0 <= number <= _LAST_ID for number in pair):
+            raise UsageError(f"user {self.user!r}: give a number, or a pair (uid, gid) of numbers, up to {_LAST_ID}")
         variables_of(self.env)
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_LEAST_DISK = 256 << 10
+_LEAST_MEMORY, _LEAST_DISK = 1 << 20, 256 << 10
+_LEAST_CPUS = 0.01   # cpu.cfs_quota_us is at least 1000
 _LIMITS = {"memory": ("memory", "swap"), "cpu": ("cpus",), "pids": ("pids",)}   # in linux.resources
 BY_CGROUPS = tuple(name for names in _LIMITS.values() for name in names)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -40,9 +41,9 @@ def limits_of(where: str) -> tuple[str, ...]:
 class Limits:
     """What all processes of a sandbox may use together, unless it says otherwise.
 
-    ``memory``  bytes of memory, files in the sandbox's writable directories included; None: no limit
+    ``memory``  bytes of memory, files in the sandbox's writable directories included; at least 1m; None: no limit
     ``swap``    bytes of swap, in addition to ``memory``
-    ``cpus``    processors, as 0.5; None: no limit
+    ``cpus``    processors, as 0.5; at least 0.01; None: no limit
     ``pids``    processes and threads at once
     ``disk``    bytes of all files that the sandbox writes (they are in memory: a tmpfs); at least 256k
     ``files``   open files of each process (RLIMIT_NOFILE), at most the hard limit of this program; None: 1024, or that
@@ -70,6 +71,10 @@ class Limits:
             value = getattr(self, name)
             if value is not None and (type(value) not in (int, float) or not 0 < value < float("inf")):
                 raise UsageError(f"{name} {value!r}: write a number above 0, or None for no limit")
+        if self.cpus is not None and self.cpus < _LEAST_CPUS:
+            raise UsageError(f"cpus {self.cpus}: write at least {_LEAST_CPUS}")
+        if self.memory is not None and size("memory", self.memory) < _LEAST_MEMORY:
+            raise UsageError(f'memory "{self.memory}": write at least {_LEAST_MEMORY >> 20}m, or None for no limit')
         if self.bytes_of_disk() < _LEAST_DISK:
             raise UsageError(f'disk "{self.disk}": write at least {_LEAST_DISK >> 10}k, for files of its own')
         self.resources(swap=True)

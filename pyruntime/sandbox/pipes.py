@@ -30,11 +30,13 @@ class ProgramStreams:
     """
 
     def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
-        """Each is PIPE, DEVNULL, a descriptor or a file; ``stderr`` may be STDOUT."""
+        """Each is PIPE, DEVNULL, a descriptor or a file; ``stderr`` may be STDOUT. Raises UsageError."""
         self.theirs: list[int] = []
         self.ours = [-1, -1, -1]
         try:
             for number, stream in enumerate((stdin, stdout, stderr)):
+                if not isinstance(stream, int) and not hasattr(stream, "fileno"):
+                    raise _not_a_stream(stream)
                 self._add(number, stream if isinstance(stream, int) else stream.fileno())
         except BaseException:
             self.close()
@@ -58,7 +60,7 @@ class ProgramStreams:
         elif stream >= 0:
             theirs = os.dup(stream)
         else:
-            raise UsageError(f"stream {stream}: give PIPE, DEVNULL, a descriptor or a file")
+            raise _not_a_stream(stream)
         self.theirs.append(theirs)
 
     def started(self) -> None:
@@ -79,6 +81,10 @@ class ProgramStreams:
             if fd >= 0:
                 os.close(fd)
         self.ours = [-1, -1, -1]
+
+
+def _not_a_stream(stream: object) -> UsageError:
+    return UsageError(f"stream {stream!r}: give PIPE, DEVNULL, a descriptor or a file; for stderr also STDOUT")
 
 
 class Pump:

@@ -35,7 +35,9 @@ class Pool:
     """
 
     def __init__(self, template: Template, size: int = 8, *, most: int = 0) -> None:
-        """Raises UsageError for numbers without a meaning."""
+        """Raises UsageError for values without a meaning."""
+        if not isinstance(template, Template):
+            raise UsageError(f"template {template!r}: give Template(...)")
         if size < 1 or (most and most < size):
             raise UsageError(f"size {size}, most {most}: a pool has at least one sandbox, and at most is not less")
         self.size = size

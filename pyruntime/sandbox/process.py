@@ -16,7 +16,7 @@ from select import POLLIN, poll
 from threading import Condition, Thread
 from time import monotonic
 
-from pyruntime.errors import StateError, WaitTimeout
+from pyruntime.errors import StateError, UsageError, WaitTimeout
 from pyruntime.sandbox import result
 from pyruntime.sandbox.limits import size
 from pyruntime.sandbox.pipes import CHUNK, LONGEST, KeptOutput, ProgramStreams, Pump
@@ -234,7 +234,9 @@ class Process:
     # ---- signals, the terminal ------------------------------------------------------------------
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the program, not to its children; no effect if it has ended."""
+        """Send a signal to the program, not to its children; no effect if it has ended. Raises UsageError."""
+        if not isinstance(number, int) or not 0 <= number < signal.NSIG:
+            raise UsageError(f"signal {number!r}: give a number, as signal.SIGTERM")
         with self._changed:
             if not self._ending:
                 self._run.signal(number)
@@ -254,7 +256,10 @@ class Process:
                 os.eventfd_write(self._stop, 1)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Change the size of the terminal; the program is told by SIGWINCH. Raises StateError without a terminal."""
+        """Change the size of the terminal; the program is told by SIGWINCH. Raises StateError without a terminal,
+        UsageError."""
+        if not 0 <= rows < 1 << 16 or not 0 <= columns < 1 << 16:
+            raise UsageError(f"size of {rows} rows and {columns} columns: write numbers from 0 to {(1 << 16) - 1}")
         with self._changed:   # another thread may close it, and its number may be that of another terminal then
             if self._master is None or self._master.closed:
                 raise StateError(f'"{self.args[0]}" has no terminal: give terminal=True')

@@ -14,6 +14,7 @@ from pyruntime.images.api import ImageStore
 from pyruntime.images.snapshots.overlay import mount_layers
 from pyruntime.images.store.layers import candidates
 from pyruntime.images.store.store import Store
+from pyruntime.sandbox.commands import path_of
 from pyruntime.sandbox.host_errors import refused
 from pyruntime.sandbox.leftovers import empty
 from pyruntime.system.files import replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pyruntime.images.progress import Progress
     from pyruntime.images.store.extract import Wanted
     from pyruntime.sandbox.checkpoint import SavedProcesses
+    from pyruntime.sandbox.commands import AnyPath
 
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64")
 _ETC = {"passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/work:/bin/sh\n",
@@ -37,11 +39,23 @@ HOST_PATHS = ("/usr", "/etc/alternatives", "/etc/ld.so.cache")
 
 @dataclass(frozen=True)
 class HostMount:
-    """A file or directory of the host in a sandbox, read-only unless ``writable``."""
+    """A file or directory of the host in a sandbox, read-only unless ``writable``.
 
-    source: str
-    target: str
+    ``source``  its path on the host
+    ``target``  its absolute path in the sandbox, also below /work; it is made there if it is missing
+    """
+
+    source: AnyPath
+    target: AnyPath
     writable: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a target that is not absolute."""
+        source, target = path_of("source", self.source), path_of("target", self.target)
+        if not target.startswith("/") or not target.strip("/"):
+            raise UsageError(f'target "{target}": write an absolute path in the sandbox, below "/"')
+        object.__setattr__(self, "source", os.path.abspath(source))   # of config.json, it would be below the bundle
+        object.__setattr__(self, "target", target)
 
 
 @dataclass
@@ -173,7 +187,16 @@ class StoredImage(RootSource):
 class HostSource(RootSource):
     """The host's own system, read-only: nothing but these paths, and the links that the programs in them expect."""
 
-    paths: Sequence[str] = HOST_PATHS
+    paths: Sequence[AnyPath] = HOST_PATHS
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a path that is not absolute, and for the whole filesystem."""
+        if isinstance(self.paths, str):
+            raise UsageError(f'paths "{self.paths}": give a list of paths, as ["{self.paths}"]')
+        for given in self.paths:
+            path = path_of("paths", given)
+            if not path.startswith("/") or not path.strip("/"):
+                raise UsageError(f'paths "{path}": write absolute paths, below "/"')
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
         """An empty directory, with links and mounts."""
@@ -184,7 +207,7 @@ class HostSource(RootSource):
             replace(f"{rootfs}/etc/{name}", text.encode())
             os.chmod(f"{rootfs}/etc/{name}", 0o644)
         mounts = []
-        for path in dict.fromkeys((*self.paths, *_LINKS)):
+        for path in dict.fromkeys((*(os.fspath(path) for path in self.paths), *_LINKS)):
             if os.path.islink(path) and os.path.dirname(path) == "/":
                 os.symlink(os.readlink(path), rootfs + path)
             elif os.path.exists(path):
@@ -194,7 +217,7 @@ class HostSource(RootSource):
         return Prepared(rootfs, mounts=mounts)
 
 
-def source_of(what: str | os.PathLike[str], store: ImageStore | None, progress: Progress | None) -> RootSource:
+def source_of(what: AnyPath, store: ImageStore | None, progress: Progress | None) -> RootSource:
     """A text with a slash in front or a PathLike is a directory or a bundle; any other text is an image reference."""
     if not isinstance(what, (str, os.PathLike)):
         raise UsageError(f"root {what!r}: name an image, or give the path of a bundle or a root filesystem")

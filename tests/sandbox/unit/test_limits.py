@@ -26,7 +26,8 @@ def test_wrong_sizes(text: int | str) -> None:
 @pytest.mark.parametrize("wrong", [{"pids": 0}, {"files": 0}, {"cpus": 0}, {"wall": -1.0}, {"memory": "much"},
                                    {"pids": True}, {"pids": "5"}, {"cpus": float("nan")}, {"cpus": float("inf")},
                                    {"wall": float("nan")}, {"memory": True}, {"memory": 1.5}, {"disk": 0},
-                                   {"disk": "255k"}, {"pids": None}, {"files": True}])
+                                   {"disk": "255k"}, {"pids": None}, {"files": True},
+                                   {"memory": 0}, {"memory": "1023k"}, {"cpus": 0.001}])
 def test_values_without_a_meaning(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Limits(**wrong)
