@@ -11,7 +11,7 @@ from __future__ import annotations
 from pyruntime._version import __version__
 
 __all__ = ["AsyncPool", "AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Pool", "Runtime",
-           "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed"]
+           "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed", "run_sandboxed_async"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,48 +20,27 @@ if TYPE_CHECKING:
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
     from pyruntime.sandbox.api import Done, HostMount, Limits, Sandbox
-    from pyruntime.sandbox.asynchronous import AsyncPool, AsyncSandbox
+    from pyruntime.sandbox.asynchronous import AsyncPool, AsyncSandbox, run_sandboxed_async
     from pyruntime.sandbox.one_shot import run_sandboxed
     from pyruntime.sandbox.pool import Pool
     from pyruntime.sandbox.template import Template
 
 
+_MODULES = {
+    "AsyncPool": "sandbox.asynchronous", "AsyncSandbox": "sandbox.asynchronous", "Done": "sandbox.api",
+    "Engine": "pocker.api", "HostMount": "sandbox.api", "ImageStore": "images.api", "Limits": "sandbox.api",
+    "Pool": "sandbox.pool", "Runtime": "runtime.api", "Sandbox": "sandbox.api", "State": "runtime.api",
+    "Template": "sandbox.template", "run_sandboxed": "sandbox.one_shot", "run_sandboxed_async": "sandbox.asynchronous"}
+
+
 def __getattr__(name: str) -> object:
-    if name in ("Runtime", "State"):
-        # lazy: so that commands, which import this package too, load only what they need
-        from pyruntime.runtime import api
-
-        return getattr(api, name)
-    if name in ("Done", "Limits", "HostMount", "Sandbox"):
-        from pyruntime.sandbox import api as sandbox  # lazy: as above
-
-        return getattr(sandbox, name)
-    if name in ("AsyncPool", "AsyncSandbox"):
-        from pyruntime.sandbox import asynchronous  # lazy: as above, and asyncio
-
-        return getattr(asynchronous, name)
-    if name == "Template":
-        from pyruntime.sandbox.template import Template  # lazy: as above
-
-        return Template
-    if name == "Pool":
-        from pyruntime.sandbox.pool import Pool  # lazy: as above
-
-        return Pool
-    if name == "run_sandboxed":
-        from pyruntime.sandbox.one_shot import run_sandboxed  # lazy: as above
-
-        return run_sandboxed
-    if name == "Engine":
-        from pyruntime.pocker.api import Engine  # lazy: as above
-
-        return Engine
-    if name == "ImageStore":
-        from pyruntime.images.api import ImageStore  # lazy: as above
-
-        return ImageStore
     if name == "errors":
-        import pyruntime.errors  # lazy: as above
-
-        return pyruntime.errors
+        return __import__("pyruntime.errors", fromlist=[name])
+    if name in _MODULES:
+        return getattr(__import__(f"pyruntime.{_MODULES[name]}", fromlist=[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """For completion: also what has not been loaded yet."""
+    return sorted({*globals(), *__all__})

@@ -30,7 +30,7 @@ from pyruntime.sandbox.host_errors import told
 from pyruntime.sandbox.interpreter import Interpreter
 from pyruntime.sandbox.leftovers import PrunedSandboxes, new_name, prune
 from pyruntime.sandbox.limits import Limits, size
-from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, ProgramStreams
+from pyruntime.sandbox.pipes import DEVNULL, PIPE, STDOUT, KeptOutput, ProgramStreams
 from pyruntime.sandbox.private_mounts import call
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
@@ -227,7 +227,7 @@ class Sandbox:
     def python_until(self, stop: int, code: str, *, program: str, input: bytes | str | None, timeout: float | None,
                      max_output: int | str, output_kills: bool) -> Done:
         """As `python`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
-        limit = size("max_output", max_output)
+        kept = KeptOutput(size("max_output", max_output))
         data = b"" if input is None else bytes_of(input)
         with self._idle:
             waiting, self._waiting = self._waiting, None
@@ -237,7 +237,7 @@ class Sandbox:
             waiting = None
         interpreter = waiting or self._interpreter(program or str(self._options["interpreter"] or "python3"))
         try:
-            return interpreter.execute(code.encode(), data, limit=limit, output_kills=output_kills, stop=stop,
+            return interpreter.execute(code.encode(), data, kept=kept, output_kills=output_kills, stop=stop,
                                        seconds=seconds_of(timeout, self.limits.wall))
         finally:
             interpreter.close()
@@ -280,15 +280,18 @@ class Sandbox:
 
     @told("run a program in a sandbox")
     def run_until(self, stop: int, argv: Sequence[str], *, input: bytes | str | None, timeout: float | None,
-                  env: Mapping[str, str] | None, cwd: AnyPath, max_output: int | str, output_kills: bool) -> Done:
-        """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled"."""
-        words, variables, limit = words_of(argv), variables_of(env), size("max_output", max_output)
+                  env: Mapping[str, str] | None, cwd: AnyPath, max_output: int | str, output_kills: bool,
+                  seen: Callable[[int, bytes], object] | None = None) -> Done:
+        """As `run`, until the descriptor ``stop`` is readable (-1: none): then the reason is "cancelled". ``seen`` is
+        called with the output as it comes: 0 (output) or 1 (error output), and the bytes."""
+        words, variables = words_of(argv), variables_of(env)
+        kept = KeptOutput(size("max_output", max_output), seen)
         data = None if input is None else bytes_of(input)
         directory = path_of("cwd", cwd or self._container.cwd)
         run = self._new_run(wait=True)
         try:
             return carry_out(run, words, variables, directory, data, seconds=seconds_of(timeout, self.limits.wall),
-                             limit=limit, output_kills=output_kills, stop=stop)
+                             kept=kept, output_kills=output_kills, stop=stop)
         finally:
             self._leave()
 

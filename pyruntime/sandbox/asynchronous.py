@@ -21,6 +21,7 @@ from pyruntime.errors import StateError, UsageError
 from pyruntime.sandbox.api import OUTPUT_LIMIT, READ_LIMIT, Sandbox
 from pyruntime.sandbox.commands import finished
 from pyruntime.sandbox.limits import size
+from pyruntime.sandbox.one_shot import run_sandboxed
 from pyruntime.sandbox.pipes import CHUNK, KeptOutput
 from pyruntime.sandbox.pool import Pool
 from pyruntime.sandbox.process import OutputStream, Process
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Any, TypeVar
 
+    from pyruntime.images.api import ImageStore
     from pyruntime.sandbox.commands import AnyPath
     from pyruntime.sandbox.result import Done
     from pyruntime.sandbox.template import Template
@@ -98,6 +100,26 @@ class AsyncSandbox:
             raise StateError("the sandbox does not exist yet: use it within `async with`")
         return self._box
 
+    @property
+    def name(self) -> str:
+        """As of Sandbox."""
+        return self.box.name
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """As of Sandbox."""
+        return self.box.addresses
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        """As of Sandbox."""
+        return self.box.unenforced
+
+    @property
+    def alive(self) -> bool:
+        """As of Sandbox."""
+        return self.box.alive
+
     async def run(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
                   check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: AnyPath = "",
                   max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
@@ -142,6 +164,19 @@ class AsyncSandbox:
     async def write(self, path: AnyPath, data: bytes | str, *, mode: int = 0o644) -> None:
         """As Sandbox.write."""
         await _in_thread(lambda: self.box.write(path, data, mode=mode))
+
+    async def diff(self) -> list[tuple[str, str]]:
+        """As Sandbox.diff."""
+        return await _in_thread(self.box.diff)
+
+    async def commit(self, name: str = "", *, store: ImageStore | None = None,
+                     config: Mapping[str, Any] | None = None) -> str:
+        """As Sandbox.commit."""
+        return await _in_thread(lambda: self.box.commit(name, store=store, config=config))
+
+    def fork(self, **options: Any) -> AsyncSandbox:
+        """As Sandbox.fork, for ``async with``, which makes the copy."""
+        return AsyncSandbox.of(lambda: self.box.fork(**options))
 
     async def checkpoint(self, path: AnyPath, *, leave_running: bool = False) -> None:
         """As Sandbox.checkpoint; a cancelled task waits for its end."""
@@ -337,6 +372,21 @@ class _Output(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(None if isinstance(error, OSError) and error.errno == EIO else error)
+
+
+async def run_sandboxed_async(code: str | Sequence[str], **options: Any) -> Done:
+    """As run_sandboxed, with its options but ``stop``; a cancelled task kills the program. ``on_stdout`` and
+    ``on_stderr`` are called in the event loop."""
+    loop = asyncio.get_running_loop()
+
+    def in_loop(call: Callable[[Any], object]) -> Callable[[Any], object]:
+        async def called(piece: Any) -> None:
+            call(piece)
+
+        return lambda piece: asyncio.run_coroutine_threadsafe(called(piece), loop).result()
+
+    calls = {name: in_loop(options[name]) for name in ("on_stdout", "on_stderr") if options.get(name)}
+    return await _until(lambda stop: run_sandboxed(code, **{**options, **calls, "stop": stop}))
 
 
 async def _until(work: Callable[[int], Done]) -> Done:

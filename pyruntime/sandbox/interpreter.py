@@ -11,6 +11,7 @@ from pyruntime.system.processes import ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyruntime.sandbox.pipes import KeptOutput
     from pyruntime.sandbox.result import Done
     from pyruntime.sandbox.run import Run
 
@@ -56,12 +57,12 @@ class Interpreter:
         """Whether it still waits."""
         return not ended(self._run.pidfd, 0)
 
-    def execute(self, code: bytes, data: bytes, *, seconds: float | None, limit: int, output_kills: bool,
+    def execute(self, code: bytes, data: bytes, *, seconds: float | None, kept: KeptOutput, output_kills: bool,
                 stop: int) -> Done:
         """Let it execute code, and wait, as run.carry_out. Once."""
         self._run.begun = monotonic()
         self._run.args = [self._program, "-c", code.decode()]   # in the result, instead of the loop that waits
-        return complete(self._run, self._streams, b"%d\n%s%s" % (len(code), code, data), seconds=seconds, limit=limit,
+        return complete(self._run, self._streams, b"%d\n%s%s" % (len(code), code, data), seconds=seconds, kept=kept,
                         output_kills=output_kills, stop=stop)
 
     def close(self) -> None:

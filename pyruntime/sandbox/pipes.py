@@ -11,7 +11,7 @@ from pyruntime.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
     Stream = int | IO[bytes] | IO[str]
@@ -186,15 +186,19 @@ class Pump:
 
 
 class KeptOutput:
-    """Output that is kept up to ``limit`` bytes of each stream."""
+    """Output that is kept up to ``limit`` bytes of each stream. ``seen`` is called with all of it as it comes: 0
+    (output) or 1 (error output), and the bytes."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, seen: Callable[[int, bytes], object] | None = None) -> None:
         self.limit = limit
+        self._seen = seen
         self.truncated = False
         self._parts = (bytearray(), bytearray())
 
     def add(self, number: int, data: bytes) -> None:
         """Keep what there is room for."""
+        if self._seen:
+            self._seen(number, data)
         part = self._parts[number]
         room = self.limit - len(part)
         part += data[:max(room, 0)]

@@ -175,20 +175,20 @@ class Run:
 
 
 def carry_out(run: Run, args: Sequence[str], env: Sequence[str] | None, cwd: str, data: bytes | None, *,
-              seconds: float | None, limit: int, output_kills: bool, stop: int) -> Done:
-    """Run a program until it ends or the descriptor ``stop`` is readable; whatever happens, no process of it is left.
-    Raises StepError if it cannot be executed."""
+              seconds: float | None, kept: KeptOutput, output_kills: bool, stop: int) -> Done:
+    """Run a program until it ends or the descriptor ``stop`` is readable, with its output in ``kept``; whatever
+    happens, no process of it is left. Raises StepError if it cannot be executed."""
     with ExitStack() as stack:
         stack.callback(run.end)
         streams = ProgramStreams(DEVNULL if data is None else PIPE, PIPE, PIPE)
         stack.callback(streams.close)
         run.start(args, env, cwd, streams.theirs)
         streams.started()
-        return complete(run, streams, data or b"", seconds=seconds, limit=limit, output_kills=output_kills, stop=stop)
+        return complete(run, streams, data or b"", seconds=seconds, kept=kept, output_kills=output_kills, stop=stop)
 
 
-def complete(run: Run, streams: ProgramStreams, data: bytes, *, seconds: float | None, limit: int, output_kills: bool,
-             stop: int) -> Done:
+def complete(run: Run, streams: ProgramStreams, data: bytes, *, seconds: float | None, kept: KeptOutput,
+             output_kills: bool, stop: int) -> Done:
     """The rest of `carry_out`, for a program that has been started."""
     run.seconds = seconds
     deadline = run.begun + seconds if seconds is not None else float("inf")
@@ -197,7 +197,6 @@ def complete(run: Run, streams: ProgramStreams, data: bytes, *, seconds: float |
         pump = Pump(streams.ours, data)
         streams.ours = [-1, -1, -1]   # the pump closes them
         stack.callback(pump.close)
-        kept = KeptOutput(limit)
         reason = follow(pump, kept, run.pidfd, deadline, stop=stop, enough=output_kills)
         done = run.finish(reason)
         for number, part in pump.rest():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyruntime import AsyncSandbox, Limits
+from pyruntime import AsyncSandbox, ImageStore, Limits, Sandbox, run_sandboxed_async
 from pyruntime.errors import RunFailed, StateError, UsageError
 from pyruntime.sandbox.api import PIPE
 
@@ -28,6 +28,54 @@ def test_the_names_of_sandbox() -> None:
         with pytest.raises(UsageError):
             async with AsyncSandbox("/no/such/directory"):
                 raise AssertionError
+
+    asyncio.run(program())
+
+
+def test_every_name_of_sandbox() -> None:
+    async def program() -> None:
+        async with AsyncSandbox.host() as box:
+            assert (box.alive, box.addresses, box.unenforced) == (True, (), box.box.unenforced)
+            assert box.name.startswith("sandbox-")
+            with pytest.raises(UsageError, match="always of bytes"):
+                await box.popen(["cat"], text=True)
+            internal = {"at_end", "python_until", "run_until"}
+            names = {name for name in dir(Sandbox) if not name.startswith("_")} - internal
+            assert names <= set(dir(box))
+
+    asyncio.run(program())
+
+
+def test_the_present_files(rootfs: Path, images: ImageStore) -> None:
+    async def program() -> None:
+        async with AsyncSandbox("box", store=images, writable=True) as box:
+            await box.write("/work/file", "first")
+            assert await box.diff() == [("A", "/work/file")]
+            async with box.fork() as other:
+                await other.write("/work/file", "other")
+                assert await box.read("/work/file") == b"first"
+            assert await box.commit("made", store=images) == images.find("made").id
+
+    asyncio.run(program())
+
+
+def test_one_call() -> None:
+    async def program() -> None:
+        done, other = await asyncio.gather(
+            run_sandboxed_async("print(open('in').read())", files={"in": "abc"}, text=True),
+            run_sandboxed_async(["sh", "-c", "echo x >out"], collect=["out"]))
+        assert (done.stdout, other.files) == ("abc\n", {"out": b"x\n"})
+        loop, seen = asyncio.get_running_loop(), []
+
+        def look(piece: bytes) -> None:
+            assert asyncio.get_running_loop() is loop
+            seen.append(piece)
+            task.cancel()
+
+        task = asyncio.create_task(run_sandboxed_async(["sh", "-c", "echo begun; sleep 300"], on_stdout=look))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert seen == [b"begun\n"]
 
     asyncio.run(program())
 

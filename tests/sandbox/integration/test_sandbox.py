@@ -313,6 +313,26 @@ def test_in_one_call() -> None:
     assert (done.returncode, done.files) == (0, {"out.txt": b"SOME TEXT"}), done.stderr
     assert "not a regular file" in done.problems["trap"] and "no such file" in done.problems["none"]
     assert run_sandboxed(["sh", "-c", "exit 5"]).returncode == 5
+    with pytest.raises(UsageError, match="give a list of paths"):
+        run_sandboxed("pass", collect="out.txt")
+
+
+def test_the_output_of_one_call_as_it_comes() -> None:
+    script = "printf 'one\\303'; sleep 0.1; printf '\\251'; echo two >&2; yes | head -c 100000"
+    seen: list[str] = []
+    told: list[str] = []
+    done = run_sandboxed(["sh", "-c", script], on_stdout=seen.append, on_stderr=told.append, text=True, max_output=7)
+    assert "".join(seen) == "one\u00e9" + "y\n" * 50000 and "".join(told) == "two\n"
+    assert (done.stdout, done.truncated) == ("one\u00e9y\n", True)
+    pieces: list[bytes] = []
+    run_sandboxed(["echo", "x"], on_stdout=pieces.append)
+    assert pieces == [b"x\n"]
+
+    def stop(piece: bytes) -> None:
+        raise ValueError(piece)
+
+    with pytest.raises(ValueError, match="first"):
+        run_sandboxed(["sh", "-c", "echo first; sleep 300"], on_stdout=stop)
 
 
 WITHOUT_CGROUPS = """
