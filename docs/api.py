@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 import pyruntime
 from docs.markdown import docstring
 from pyruntime.sandbox.api import OutputStream, Process, Usage
+from pyruntime.sandbox.asynchronous import AsyncOutputStream, AsyncProcess
 
 HEAD = """\
 # The library
@@ -19,8 +20,10 @@ What `import pyruntime` has. Pages with examples: [sandbox.md](sandbox.md), [ser
 [images-python.md](images-python.md), [docker-py.md](docker-py.md). The exceptions are in [errors.md](errors.md).
 """
 ORDER = ("run_sandboxed", "Sandbox", "Limits", "HostMount", "Done", "Usage", "Process", "OutputStream", "Template",
-         "Pool", "AsyncSandbox", "AsyncPool", "Engine", "ImageStore", "Runtime", "State")
-MORE = {"Usage": Usage, "Process": Process, "OutputStream": OutputStream}
+         "Pool", "AsyncSandbox", "AsyncProcess", "AsyncOutputStream", "AsyncPool", "run_sandboxed_async", "Engine",
+         "ImageStore", "Runtime", "State")
+MORE = {"Usage": Usage, "Process": Process, "OutputStream": OutputStream, "AsyncProcess": AsyncProcess,
+        "AsyncOutputStream": AsyncOutputStream}
 
 
 def signature(name: str, it: object) -> str:
