@@ -22,9 +22,9 @@ import pytest
 ALONE = {
     "conformance/integration/test_conformance.py::test_own_cases[runtime_create]":
         "it compares all mounts of the host before and after",
-    "sandbox/integration/test_sandbox.py::test_a_killed_program_takes_its_sandboxes_along":
+    "sandbox/integration/test_leftovers.py::test_a_killed_program_takes_its_sandboxes_along":
         "it removes what the killed program has left, which the next program with a sandbox does, too",
-    "sandbox/integration/test_sandbox.py::test_the_command":
+    "sandbox/integration/test_leftovers.py::test_the_command":
         "it removes what the killed program has left, which the next program with a sandbox does, too",
 }
 
