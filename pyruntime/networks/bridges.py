@@ -64,13 +64,7 @@ def up(site: Site) -> list[str]:
 
 def read(site: Site, name: str) -> UpNetwork | None:
     """The record of a network that is up. Raises RecordError."""
-    path = f"{directory(site)}/{name}"
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return None
-    return UpNetwork.parse(data, path, 'write it again with "pocker network reload"')
+    return UpNetwork.read(f"{directory(site)}/{name}", 'write it again with "pocker network reload"')
 
 
 def raise_up(site: Site, netlink: Netlink, network: Network, *, replace: bool = False) -> Link:

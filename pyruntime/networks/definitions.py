@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 
-from pyruntime.errors import NoSuchNetwork, PyruntimeError, StateError, UsageError
+from pyruntime.errors import NoSuchNetwork, StateError, UsageError
 from pyruntime.networks.addresses import Address, Subnet, routed
 from pyruntime.networks.present import HOST, NONE
 from pyruntime.system.files import forget, write
-from pyruntime.system.files import read as read_file
 from pyruntime.system.names import check_name, new_id
 from pyruntime.system.records import Record
 from pyruntime.system.times import timestamp
@@ -78,14 +77,8 @@ def _path(site: Site, name: str) -> str:
 
 def read(site: Site, name: str) -> Network | None:
     """The network with this name, or None."""
-    path = _path(site, name)
-    try:
-        data = read_file(path, 1 << 20)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise PyruntimeError(f'cannot read "{path}": {error.strerror}') from None
-    return Network.parse(data, path, "remove this file, and create the network again when no container runs in it")
+    return Network.read(_path(site, name),
+                        "remove this file, and create the network again when no container runs in it")
 
 
 def every(site: Site) -> Iterator[Network]:

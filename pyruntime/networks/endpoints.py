@@ -91,13 +91,7 @@ def save(site: Site, endpoint: Endpoint) -> None:
 
 def read(site: Site, container_id: str) -> Endpoint | None:
     """The container's endpoint, or None."""
-    path = f"{directory(site)}/{container_id}"
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return None
-    return Endpoint.parse(data, path, "stop the container, and remove this file")
+    return Endpoint.read(f"{directory(site)}/{container_id}", "stop the container, and remove this file")
 
 
 def drop(site: Site, container_id: str) -> None:

@@ -8,7 +8,8 @@ what was so before, is added without a new number; any other change raises the n
 from __future__ import annotations
 
 from pyruntime._version import __version__
-from pyruntime.errors import ConfigError, RecordError
+from pyruntime.errors import ConfigError, PyruntimeError, RecordError
+from pyruntime.system.files import read as read_file
 from pyruntime.system.json import decode, encode
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, ClassVar, Self
 
+_MOST = 64 << 20   # bytes of a record
 _KINDS = {bool: "true or false", int: "a number", str: "a string", list: "an array", dict: "an object"}
 
 
@@ -59,6 +61,18 @@ class Record:
             elif name in cls.NEEDED:
                 raise damaged(path, f'"{name}" is missing', remedy)
         return found
+
+    @classmethod
+    def read(cls, path: str, remedy: str) -> Self | None:
+        """As `parse`, with the content of the file ``path``; None if there is no such file. Raises PyruntimeError for a
+        file that cannot be read, too."""
+        try:
+            data = read_file(path, _MOST)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise PyruntimeError(f'cannot read "{path}": {error.strerror}') from None
+        return cls.parse(data, path, remedy)
 
     @classmethod
     def _member(cls, name: str, value: Any, blank: Any, path: str, remedy: str) -> Any:
