@@ -250,6 +250,12 @@ class Container:
     def call(self, method: str, **fields: Any) -> dict[str, Any]:
         return self.client.call(method, id=self.name, **fields)
 
+    def start(self) -> int:
+        """Create it, and start it; its process ID."""
+        pid = self.create()
+        self.call("Start")
+        return pid
+
     def exec(self, exec_id: str, *args: str, **fields: Any) -> Reader:
         out = Reader(self.bundle / f"out-{exec_id}")
         process = {"args": list(args), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
@@ -265,6 +271,12 @@ class Container:
         assert self.machine.mounts(self.bundle) == []
         self.client.close()
         return deleted
+
+    def end(self) -> None:
+        """Kill it, wait, and remove it."""
+        self.call("Kill", signal=9)
+        self.call("Wait")
+        self.remove()
 
 
 def until(condition: Any) -> None:

@@ -194,13 +194,20 @@ def test_the_name_server_is_started_again_and_ends_with_the_last_network(lab: La
     lab.eventually(lambda: gone(second), "it has ended")
 
 
-def test_a_damaged_record_of_one_network_does_not_stop_the_others(lab: Lab) -> None:
+def damaged_record(lab: Lab) -> tuple[Path, str]:
+    """The file of a network that is up beside another one, which is damaged, and what was in it. The container "other"
+    is in this network, "web" in the other one."""
     lab.ok("network", "create", "damaged")
     lab.detached("web")
     lab.detached("other", "--network", "damaged")
     record = lab.run / "networks/up/damaged"
     whole = record.read_text()
     record.write_text("{}")
+    return record, whole
+
+
+def test_a_damaged_record_of_one_network_does_not_stop_the_others(lab: Lab) -> None:
+    record, whole = damaged_record(lab)
     kill(process_of(lab, "names"))
     lab.detached("late")
     lab.eventually(lambda: not lab("exec", "late", "nslookup", "-type=a", "web").returncode, "names of another network")
@@ -210,12 +217,7 @@ def test_a_damaged_record_of_one_network_does_not_stop_the_others(lab: Lab) -> N
 
 
 def test_a_damaged_record_of_an_unused_network_is_reported(lab: Lab) -> None:
-    lab.ok("network", "create", "damaged")
-    lab.detached("web")
-    lab.detached("other", "--network", "damaged")
-    record = lab.run / "networks/up/damaged"
-    whole = record.read_text()
-    record.write_text("{}")
+    record, whole = damaged_record(lab)
     lab.ok("rm", "-f", "other")
     first = process_of(lab, "names")
     kill(first)

@@ -44,8 +44,7 @@ def told(container: Container) -> bytes:
 
 def running(machine: Machine, name: str, *, terminal: bool = False) -> Container:
     container = Container(machine, name, "sh", "-c", _COUNTS, terminal=terminal)
-    container.create()
-    container.call("Start")
+    container.start()
     until(lambda: b"ready" in container.out.data)   # it handles the signal
     return container
 
@@ -56,9 +55,7 @@ def test_a_task_goes_on_after_its_checkpoint(machine: Machine, tmp_path: Path) -
     container.call("Checkpoint", path=str(tmp_path / "image"))
     assert told(container) == value
     assert not (tmp_path / "image/dump.log").exists()   # containerd keeps the whole directory
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
     until(lambda: machine.sink.of("on") == ["create", "start", "checkpointed", "exit", "delete"])
 
 
@@ -101,9 +98,7 @@ def test_a_terminal(machine: Machine, tmp_path: Path) -> None:
     second.create(checkpoint=str(tmp_path / "image"))
     second.call("Start")
     assert told(second) == value
-    second.call("Kill", signal=9)
-    second.call("Wait")
-    second.remove()
+    second.end()
 
 
 def test_a_checkpoint_that_is_none(machine: Machine, tmp_path: Path) -> None:

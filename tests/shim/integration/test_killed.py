@@ -77,8 +77,7 @@ class Traffic:
     def _processes(self, number: int) -> None:
         chance, turn = random.Random(number), 0
         container = Container(self.machine, f"processes-{number}", "sleep", "1000")
-        container.create()
-        container.call("Start")
+        container.start()
         while not self.stop:
             turn += 1
             self._process(container, f"e{turn}", chance)

@@ -31,8 +31,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture
 def alive(machine: Machine, request: pytest.FixtureRequest) -> Iterator[Container]:
     container = Container(machine, request.node.name.replace("[", "-").rstrip("]"), "sleep", "1000")
-    container.create()
-    container.call("Start")
+    container.start()
     yield container
     container.call("Kill", signal=9)
     assert container.call("Wait")["exit_status"] == 137
@@ -98,8 +97,7 @@ def test_kill_all(machine: Machine) -> None:
     container = Container(machine, "all", "sh", "-c", "sleep 1001 & sleep 1001 & sleep 1001 & wait",
                           edit=lambda config: config["linux"].update(namespaces=[
                               entry for entry in config["linux"]["namespaces"] if entry["type"] != "pid"]))
-    container.create()
-    container.call("Start")
+    container.start()
     until(lambda: len(container.call("Pids")["processes"]) == 4)
     container.call("Kill", signal=9, all=True)
     assert container.call("Wait")["exit_status"] == 137
@@ -111,8 +109,7 @@ def test_the_kernel_kills_for_memory(machine: Machine) -> None:
     container = Container(machine, "oom", "sh", "-c", "x=$(head -c 100000000 /dev/zero | tr '\\0' x)",
                           edit=lambda config: config["linux"].setdefault("resources", {}).update(
                               memory={"limit": 16 << 20, "swap": 16 << 20}))
-    container.create()
-    container.call("Start")
+    container.start()
     assert container.call("Wait")["exit_status"] == 137
     until(lambda: "oom" in machine.sink.of("oom"))
     container.remove()

@@ -105,12 +105,10 @@ def test_a_pod_and_two_containers(machine: Machine) -> None:
     assert json.loads({pair["key"]: pair["value"] for pair in status["info"]}["info"])["pid"] == started["pid"]
     pod.call("PingSandbox")
     writer = member(pod, "writer", started["pid"], "sh", "-c", "echo shared >/dev/shm/file; sleep 100")
-    writer.create()
-    writer.call("Start")
+    writer.start()
     reader = member(pod, "reader", started["pid"], "sh", "-c", "until cat /dev/shm/file; do sleep 0.1; done;"
                     "cat /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_forward /etc/hostname; ls /etc/hosts")
-    reader.create()
-    reader.call("Start")
+    reader.start()
     assert reader.call("Wait")["exit_status"] == 0
     assert [line for line in reader.out.all().decode().splitlines() if "No such file" not in line] == [
         "shared", "pod1", "1", "pod1", "/etc/hosts"]
@@ -309,19 +307,15 @@ def test_containers_outlive_their_pod(machine: Machine) -> None:
     pod = Pod(machine, "left")
     pod.create()
     container = member(pod, "outlives", pod.call("StartSandbox")["pid"], "sh", "-c", "sleep 1000")
-    container.create()
-    container.call("Start")
+    container.start()
     pod.remove()
     assert container.call("State")["status"] == 2
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_a_pod_and_a_container_are_not_taken_for_each_other(machine: Machine) -> None:
     container = Container(machine, "plain", "sleep", "1000")
-    container.create()
-    container.call("Start")
+    container.start()
     client = PodClient(container.path)
     for method in ("StartSandbox", "StopSandbox", "WaitSandbox", "SandboxStatus", "PingSandbox", "SandboxMetrics",
                    "ShutdownSandbox"):
@@ -330,9 +324,7 @@ def test_a_pod_and_a_container_are_not_taken_for_each_other(machine: Machine) ->
         assert refused.value.code == 5
     client.close()
     assert container.call("State")["status"] == 2
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_another_id(machine: Machine) -> None:
@@ -355,8 +347,7 @@ def test_a_container_with_a_long_configuration(machine: Machine) -> None:
     config = json.loads(path.read_text())
     config["process"]["env"] = ["PATH=/bin", *(f"VARIABLE{number}={'x' * 1000}" for number in range(1500))]
     path.write_text(json.dumps(config))
-    container.create()
-    container.call("Start")
+    container.start()
     assert container.call("Wait")["exit_status"] == 0
     assert container.out.all() == b"pod1\n"
     container.remove()
@@ -370,8 +361,7 @@ def test_containers_with_other_annotations(machine: Machine, annotations: Any) -
     container = Container(machine, f"odd-{''.join(filter(str.isalnum, str(annotations)))}", "true",
                           edit=lambda config: config.update(annotations=annotations))
     if isinstance(annotations, dict) and all(isinstance(value, str) for value in annotations.values()):
-        container.create()
-        container.call("Start")
+        container.start()
         assert container.call("Wait")["exit_status"] == 0
         container.remove()
     else:

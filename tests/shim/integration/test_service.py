@@ -49,8 +49,7 @@ def test_both_names_of_the_service(machine: Machine) -> None:
 
 def test_exec(machine: Machine) -> None:
     container = Container(machine, "exec", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     first = container.exec("one", "sh", "-c", "echo in; exit 3")
     with pytest.raises(ShimError) as twice:
         container.exec("one-again", "true") and container.call("Exec", exec_id="one")
@@ -87,8 +86,7 @@ def test_the_same_program_again(machine: Machine) -> None:
     """The server keeps plans: each process gets its own streams, in its own container."""
     for life in range(2):   # the second container has the same ID and another init
         container = Container(machine, "again", "sh", "-c", f"echo life {life} >/dev/shm/life; sleep 100")
-        container.create()
-        container.call("Start")
+        container.start()
         for number in range(3):
             out = container.exec(f"same-{number}", "sh", "-c", "until cat /dev/shm/life; do :; done; exit 3")
             other = container.exec(f"other-{number}", "sh", "-c", f"exit {number}")
@@ -97,9 +95,7 @@ def test_the_same_program_again(machine: Machine) -> None:
                 assert container.call("Wait", exec_id=f"{name}-{number}")["exit_status"] == status
                 container.call("Delete", exec_id=f"{name}-{number}")
             assert (out.all(), other.all()) == (f"life {life}\n".encode(), b"")
-        container.call("Kill", signal=9)
-        container.call("Wait")
-        container.remove()
+        container.end()
         shutil.rmtree(container.bundle)
 
 
@@ -202,8 +198,7 @@ def test_frames_that_are_wrong(machine: Machine) -> None:
 def test_deletes_at_once(machine: Machine) -> None:
     """One of them deletes it."""
     container = Container(machine, "deletes", "sh", "-c", "sleep 100")
-    container.create()
-    container.call("Start")
+    container.start()
     container.exec("e", "true")
     container.call("Start", exec_id="e")
     container.call("Wait", exec_id="e")
@@ -232,8 +227,7 @@ def delete_at_once(container: Container, **fields: str) -> list[int]:
 def test_requests_of_clients_that_have_gone(machine: Machine) -> None:
     """Are given up: they do not count among those that may wait for an answer."""
     container = Container(machine, "gone", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     for _ in range(4100):
         client = Client(container.path)
         client.begin("Wait", id="gone")
@@ -247,9 +241,7 @@ def test_requests_of_clients_that_have_gone(machine: Machine) -> None:
             return False
 
     until(answers)
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_a_full_disk(machine: Machine) -> None:
@@ -307,8 +299,7 @@ def test_no_descriptors_are_left(machine: Machine) -> None:
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_wait_for_a_process_that_is_deleted_before_its_start(machine: Machine, killed: bool) -> None:
     container = Container(machine, f"unstarted-{killed}", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     for exec_id in ("deleted", "with-init"):
         container.exec(exec_id, "true").close()
     waits = {exec_id: container.client.begin("Wait", id=container.name, exec_id=exec_id)
@@ -333,8 +324,7 @@ def test_a_wait_for_a_process_that_is_deleted_before_its_start(machine: Machine,
 def test_json_that_is_wrong(machine: Machine, text: bytes) -> None:
     """An invalid argument, also for containerd."""
     container = Container(machine, f"json-{text.hex()}", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     for method, fields in (("Update", {"resources": {"type_url": "", "value": text}}),
                            ("Exec", {"exec_id": "e", "spec": {"type_url": "", "value": text}})):
         with pytest.raises(ShimError, match=r"resources|process") as wrong:
@@ -343,9 +333,7 @@ def test_json_that_is_wrong(machine: Machine, text: bytes) -> None:
     with pytest.raises(ShimError, match=r"memory\.limit") as wrong:
         container.call("Update", resources={"type_url": "", "value": b'{"memory": {"limit": "much"}}'})
     assert wrong.value.code == 3
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_a_start_that_fails_leaves_no_socket(machine: Machine) -> None:
@@ -361,8 +349,7 @@ def test_a_start_that_fails_leaves_no_socket(machine: Machine) -> None:
 
 def test_limits_and_statistics(machine: Machine) -> None:
     container = Container(machine, "limits", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     container.call("Update", resources={"type_url": "", "value": json.dumps({"memory": {"limit": 64 << 20}}).encode()})
     stats = container.call("Stats")["stats"]
     second = stats["type_url"] == "io.containerd.cgroups.v2.Metrics"
@@ -370,9 +357,7 @@ def test_limits_and_statistics(machine: Machine) -> None:
     limit = values["memory"]["usage_limit"] if second else values["memory"]["usage"]["limit"]
     assert limit == 64 << 20
     assert values["pids"]["current"] == 1
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_twenty_starts_at_once(machine: Machine) -> None:
@@ -383,8 +368,7 @@ def test_twenty_starts_at_once(machine: Machine) -> None:
     def one(number: int) -> None:
         container = Container(machine, f"start-{number}", "sh", "-c", f"exit {number}")
         containers.append(container)
-        container.create()
-        container.call("Start")
+        container.start()
         statuses[number] = container.call("Wait")["exit_status"]
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(20)]
@@ -402,8 +386,7 @@ def test_descriptors_do_not_grow(machine: Machine) -> None:
     counts = []
     for number in range(12):
         container = Container(machine, f"flat-{number}", "sleep", "100")
-        container.create()
-        container.call("Start")
+        container.start()
         container.exec("e", "true")
         container.call("Start", exec_id="e")
         container.call("Wait", exec_id="e")
@@ -420,8 +403,7 @@ def test_descriptors_do_not_grow(machine: Machine) -> None:
 def test_delete_program(machine: Machine) -> None:
     """After the monitor was killed, containerd runs it: the container goes, whatever is left of it."""
     container = Container(machine, "orphan", "sleep", "100")
-    pid = container.create()
-    container.call("Start")
+    pid = container.start()
     monitor = container.call("Connect")["shim_pid"]
     machine.room.run("kill", "-9", str(monitor))
     for _ in range(2):   # the second time, nothing is left
@@ -439,8 +421,7 @@ def test_dump(machine: Machine) -> None:
     container = Container(machine, "dump", "sleep", "100")
     os.mkfifo(container.bundle / "log")
     log = os.open(container.bundle / "log", os.O_RDWR | os.O_NONBLOCK)
-    container.create()
-    container.call("Start")
+    container.start()
     container.client.begin("Wait", id="dump")
     until(lambda: container.call("State")["status"] == 2)
     machine.room.run("kill", "-USR1", str(machine.servers()[0]))
@@ -456,9 +437,7 @@ def test_dump(machine: Machine) -> None:
 
     until(shown)
     os.close(log)
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 @pytest.mark.skipif(os.path.exists("/sys/fs/selinux/enforce"), reason="the kernel has SELinux")
@@ -472,12 +451,9 @@ def test_a_selinux_label_without_selinux(machine: Machine) -> None:
     container.call("Shutdown")
     until(lambda: "label" not in machine.monitors())
     container = Container(machine, "label-of-exec", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     process = {"args": ["true"], "cwd": "/", "selinuxLabel": "system_u:system_r:container_t:s0:c1,c2"}
     container.call("Exec", exec_id="e", spec={"type_url": "", "value": json.dumps(process).encode()})
     with pytest.raises(ShimError, match=r"selinux label is specified in config, but selinux is disabled"):
         container.call("Start", exec_id="e")
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()

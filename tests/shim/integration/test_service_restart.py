@@ -36,8 +36,7 @@ SYS_CLONE, CLONE_PARENT = {"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x
 
 def test_the_next_server_knows_that_a_process_failed(machine: Machine) -> None:
     container = Container(machine, "known", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     container.exec("e", "nosuch")
     with pytest.raises(ShimError):
         container.call("Start", exec_id="e")
@@ -45,9 +44,7 @@ def test_the_next_server_knows_that_a_process_failed(machine: Machine) -> None:
     machine.kill_server()
     assert container.call("State", exec_id="e")["status"] == 3
     assert container.call("Wait", exec_id="e") == waited
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_the_server_is_killed(machine: Machine) -> None:
@@ -77,8 +74,7 @@ def test_the_server_is_killed(machine: Machine) -> None:
 def test_a_server_is_replaced_on_purpose(machine: Machine) -> None:
     """By SIGTERM: another one takes over the requests in progress."""
     container = Container(machine, "replaced", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     waiting = container.client.begin("Wait", id="replaced")
     container.call("State")
     before = machine.servers()
@@ -127,24 +123,20 @@ def test_the_server_and_containerd_are_killed_during_create(machine: Machine) ->
 
 def test_a_large_process_is_known_to_the_next_server(machine: Machine) -> None:
     container = Container(machine, "large", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     process = {"args": ["true"], "cwd": "/", "env": [f"V{number}={'x' * 100_000}" for number in range(13)]}
     container.call("Exec", exec_id="e", spec={"type_url": "", "value": json.dumps(process).encode()})
     machine.kill_server()
     assert container.call("State", exec_id="e")["status"] == 1
     container.call("Start", exec_id="e")
     assert container.call("Wait", exec_id="e")["exit_status"] == 0
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_the_exits_of_processes_that_failed_are_forgotten(machine: Machine) -> None:
     """Another process may get their pids."""
     container = Container(machine, "forgotten", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     for number in range(10):
         container.exec(f"e{number}", "nosuch")
         with pytest.raises(ShimError):
@@ -155,9 +147,7 @@ def test_the_exits_of_processes_that_failed_are_forgotten(machine: Machine) -> N
         while READY not in kinds and not link.broken:
             kinds += [packet.kind for packet in link.packets()]
     assert kinds == [HELLO, READY]
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 @contextmanager
@@ -185,8 +175,7 @@ def instead_of_the_server(machine: Machine) -> Iterator[MonitorLink]:
 def test_a_process_that_has_executed_a_program_is_known_from_one_that_has_not(machine: Machine, program: bool) -> None:
     """Whatever its exit status is. 250 is that of the stub without a server, and also of this program."""
     container = Container(machine, f"executed-{program}", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     clone = (f"import ctypes, os; child = ctypes.CDLL(None).syscall({SYS_CLONE}, {CLONE_PARENT | signal.SIGCHLD}, 0, 0,"
              " 0, 0); os._exit(0 if child else 250)")
     python = os.path.realpath(sys.executable)
@@ -202,9 +191,7 @@ def test_a_process_that_has_executed_a_program_is_known_from_one_that_has_not(ma
         while not any(end.status == 250 for end in ends) and not link.broken:
             ends += [ProcessExit(packet.payload) for packet in link.packets() if packet.kind == EXITED]
     assert [end.executed for end in ends if end.status == 250] == [program]
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_a_server_refuses_a_link_that_it_does_not_know(machine: Machine) -> None:

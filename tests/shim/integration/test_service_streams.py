@@ -31,8 +31,7 @@ def test_standard_input_ends_when_both_have_closed_it(machine: Machine) -> None:
 def test_standard_input_that_is_closed_before_the_start(machine: Machine, killed: bool) -> None:
     """A client may have seen its end before; also the next server knows."""
     container = Container(machine, f"early-{killed}", "sleep", "100")
-    container.create()
-    container.call("Start")
+    container.start()
     os.mkfifo(container.bundle / "in")
     out = container.exec("e", "cat", stdin=str(container.bundle / "in"))
     container.call("CloseIO", exec_id="e", stdin=True)
@@ -44,9 +43,7 @@ def test_standard_input_that_is_closed_before_the_start(machine: Machine, killed
     os.close(client)
     assert container.call("Wait", exec_id="e")["exit_status"] == 0
     assert out.all() == b"one\n"
-    container.call("Kill", signal=9)
-    container.call("Wait")
-    container.remove()
+    container.end()
 
 
 def test_a_terminal_has_its_size_before_the_start(machine: Machine) -> None:
@@ -67,8 +64,7 @@ def test_no_byte_is_lost_at_the_end(machine: Machine) -> None:
     for terminal in (False, True):
         name = f"bytes-{terminal}"
         container = Container(machine, name, "sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x", terminal=terminal)
-        container.create()
-        container.call("Start")
+        container.start()
         assert container.call("Wait")["exit_status"] == 0
         container.remove()
         assert container.out.all() == b"x" * 1_000_000

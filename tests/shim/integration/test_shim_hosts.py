@@ -47,8 +47,7 @@ def test_a_life_on_a_restricted_host(tmp_path: Path, setup: str, words: str) -> 
             until(lambda: machine.monitors() == [])
             assert machine.mounts(container.bundle) == []
             return
-        container.create()
-        container.call("Start")
+        container.start()
         assert container.exec("e", "echo", "again") is not None
         container.call("Start", exec_id="e")
         container.call("Wait", exec_id="e")
