@@ -71,23 +71,24 @@ class Sandbox:
                 namespace; without subordinate IDs (subuid(5)), it is always this program's user, who is root there
     ``writable``  whether programs may write everywhere (to a copy), and not only below /work, /tmp and /dev/shm
     ``network``  a network of `pocker network create`, or "default" for pocker's default one; None: no network.
-                 Without root "default" is a way out by pasta or slirp4netns
+                 Without root, "default" leads to the outside through pasta(1) or slirp4netns(1)
     ``seccomp``  a filter (config-linux.md#seccomp) instead of the default one
     ``devices``  paths of the host's devices that programs may use, as "/dev/fuse"
-    ``interpreter``  a Python, as "python3", that is started at once and waits for `python`; "": none
-    ``require_limits``  raise HostError if limits cannot be enforced, instead of doing without
-    ``checkpointable``  whether `checkpoint` can save it: needs root, cgroups and Linux 6.15; no ``network`` and no
-                 ``interpreter``; programs have pipes and empty streams only
+    ``interpreter``  a Python interpreter, as "python3", that is started at once and waits for the code of `python`;
+                 "": none
+    ``require_limits``  raise HostError if a limit cannot be enforced, instead of doing without it
+    ``checkpointable``  whether `checkpoint` can save the sandbox: this needs root, cgroups and Linux 6.15, excludes
+                 ``network`` and ``interpreter``, and standard streams of programs are pipes or empty
     ``store``, ``progress``  for an image: the store that holds it, and what is called with the progress of a pull
 
-    Programs have no capabilities, no way to new privileges, the default seccomp filter, and pid, mount, network, ipc
-    and uts namespaces of their own. When this program ends, however it ends, the sandbox ends with it.
+    Programs in it have no capabilities, no way to gain privileges, the default seccomp filter, and pid, mount, network,
+    ipc and uts namespaces of their own. When the calling program ends, in whatever way, its sandboxes end with it.
 
-    ``name``    of the sandbox and its cgroup, and in its network
+    ``name``    the name of the sandbox and of its cgroup, by which others find it in its network
     ``addresses``  its IP addresses in a network
     ``unenforced``  the limits that this host cannot enforce; empty with all controllers of cgroups
-    ``processes``   the programs that a restored sandbox has begun with, in the order of their start; their streams are
-                    closed with it
+    ``processes``   of a restored sandbox: the programs that were running when it was saved, in the order in which they
+                    were started; their streams are closed with the sandbox
     """
 
     @told("make a sandbox")
@@ -175,7 +176,8 @@ class Sandbox:
              user: int | tuple[int, int] = NOBODY, network: str | None = None,
              seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "",
              require_limits: bool = False, checkpointable: bool = False) -> Sandbox:
-        """A sandbox without an image: these paths of the host, read-only, and /bin, /sbin, /lib, /lib64 as there."""
+        """A sandbox without an image: it shows these paths of the host, read-only, and /bin, /sbin, /lib and /lib64 as
+        they are there. The other parameters are those of the constructor."""
         return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
                    seccomp=seccomp, devices=devices, interpreter=interpreter, require_limits=require_limits,
                    checkpointable=checkpointable)
@@ -183,8 +185,8 @@ class Sandbox:
     @classmethod
     @told("restore a sandbox")
     def restore(cls, path: AnyPath) -> Sandbox:
-        """A sandbox with the files and the programs of a checkpoint, which can be restored more than once, also at the
-        same time; ``processes`` are the programs. It is checkpointable, too.
+        """A sandbox with the files and the programs of a checkpoint; ``processes`` are the programs. A checkpoint can
+        be restored more than once, also at the same time. The sandbox is checkpointable, too.
 
         Raises UsageError if this is not a checkpoint of a sandbox, RecordError if it is damaged, CriuError, and what
         the constructor raises; after an error nothing is left."""
@@ -198,15 +200,17 @@ class Sandbox:
     def run(self, argv: Sequence[str], *, input: bytes | str | None = None, timeout: float | None = None,
             check: bool = False, text: bool = False, env: Mapping[str, str] | None = None, cwd: AnyPath = "",
             max_output: int | str = OUTPUT_LIMIT, output_kills: bool = False) -> Done:
-        """Run a program and wait for it, as subprocess.run does; then all its descendants are killed, and only those.
+        """Run a program and wait for its end, as subprocess.run does; then its remaining descendants are killed, and
+        only those.
 
-        ``input``       what it reads; None: nothing
-        ``timeout``     seconds; then it is killed. None: ``limits.wall``
-        ``check``       raise RunFailed unless it exits with status 0
+        ``input``       the content of its standard input; None: nothing
+        ``timeout``     seconds after which the program is killed; None: ``limits.wall``
+        ``check``       raise RunFailed unless the program exits with status 0
         ``text``        decode the output as UTF-8, with replacement characters
-        ``env``         its variables, instead of the sandbox's
+        ``env``         the program's variables, instead of the sandbox's
+        ``cwd``         its working directory, instead of the sandbox's
         ``max_output``  bytes that are kept of each stream; the rest is read and dropped, so that the program goes on
-        ``output_kills``  kill it instead, when a stream has more than that
+        ``output_kills``  kill the program instead, when a stream has more than that
 
         Raises StateError if the sandbox is closed, and StepError if the program cannot be executed.
         """
@@ -217,9 +221,9 @@ class Sandbox:
     def python(self, code: str, *, program: str = "", input: bytes | str | None = None, timeout: float | None = None,
                check: bool = False, text: bool = False, max_output: int | str = OUTPUT_LIMIT,
                output_kills: bool = False) -> Done:
-        """Run Python code. The interpreter of ``interpreter=`` executes the first one, in the 10 ms and more that its
-        start takes less; another is started for each later one. ``program``: the interpreter for these, by default
-        that of ``interpreter=``, or python3. The others are as for `run`."""
+        """Run Python code. The first code is executed by the interpreter that ``interpreter=`` has started in advance,
+        which saves 10 ms and more; for later code, another interpreter is started each time. ``program``: the latter,
+        by default that of ``interpreter=``, or python3. The other parameters are those of `run`."""
         return finished(self.python_until(-1, code, program=program, input=input, timeout=timeout,
                                           max_output=max_output, output_kills=output_kills), text=text, check=check)
 
@@ -250,10 +254,11 @@ class Sandbox:
         """Start a program, as subprocess.Popen does, and return while it runs.
 
         ``stdin``, ``stdout``, ``stderr``  PIPE, DEVNULL, a descriptor or a file of this process; ``stderr`` also STDOUT
-        ``timeout``   seconds; then it is killed. None: ``limits.wall``
-        ``terminal``  give it a terminal instead, with ``size`` rows and columns
+        ``timeout``   seconds after which the program is killed; None: ``limits.wall``
+        ``terminal``  give the program a terminal instead of these streams; ``size``: its rows and columns
 
-        The others are as for `run`, and so are the errors; without cgroups, StateError if another program is running.
+        The other parameters and the errors are those of `run`; without cgroups, StateError if another program is
+        running.
         """
         words, variables = words_of(argv), variables_of(env)
         directory = path_of("cwd", cwd or self._container.cwd)
@@ -345,8 +350,8 @@ class Sandbox:
 
     @told("compare the files of a sandbox")
     def diff(self) -> list[tuple[str, str]]:
-        """What has changed: "A" (added), "C" (changed) or "D" (deleted) and the path, sorted; what is in /work counts,
-        /tmp and /dev/shm do not. Raises StateError for a sandbox of the host's own system."""
+        """The changed files, sorted: "A" (added), "C" (changed) or "D" (deleted), and the path. /work is included, /tmp
+        and /dev/shm are not. Raises StateError for a sandbox of the host's own system."""
         from pyruntime.sandbox import snapshot  # lazy: few programs compare, and none at once
 
         with self._still() as container:
@@ -356,7 +361,7 @@ class Sandbox:
     @told("make an image of a sandbox")
     def commit(self, name: str = "", *, store: ImageStore | None = None,
                config: Mapping[str, Any] | None = None) -> str:
-        """Create an image of the present files, without /tmp and /dev/shm; its ID. The sandbox's image is below it.
+        """Create an image of the present files, without /tmp and /dev/shm, on top of the sandbox's image; its ID.
 
         ``name``    of the image; "": none
         ``store``   where; by default that of the sandbox's image, or the default one
@@ -376,8 +381,8 @@ class Sandbox:
 
     @told("copy a sandbox")
     def fork(self, **options: Any) -> Sandbox:
-        """Another sandbox, with a copy of the present files; processes are not copied. ``options`` are those of
-        Sandbox, instead of this sandbox's. Raises what Sandbox raises, and HostError if the files do not fit."""
+        """Another sandbox, with a copy of the present files, but not of the processes. ``options`` are those of
+        Sandbox, and replace this sandbox's. Raises what Sandbox raises, and HostError if the files do not fit."""
         with self._still() as container:
             return Sandbox(ForkSource(container.prepared, container.namespace), **{**self._options, **options})
 
@@ -421,8 +426,8 @@ class Sandbox:
 
     @told("remove a sandbox")
     def close(self) -> None:
-        """End the sandbox with everything in it; runs of other threads return with the reason "cancelled". Nothing is
-        left. May be called more than once. Raises StateError if a process does not die."""
+        """End the sandbox with everything in it, so that nothing is left; runs of other threads return with the reason
+        "cancelled". May be called more than once. Raises StateError if a process does not die."""
         if os.getpid() != self._owner:
             return   # in a child of the owner (fork): it is the owner's sandbox
         with self._idle:

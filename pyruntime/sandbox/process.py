@@ -38,7 +38,8 @@ class Process:
     ``args``      the program and its arguments
     ``pid``       its process ID on the host
     ``stdin``, ``stdout``, ``stderr``  files; None for those that are not pipes. What is written arrives without
-                  `flush`. The program waits when a pipe is full. With a terminal, ``stdin`` and ``stdout`` are it.
+                  `flush`. The program waits when a pipe is full. With a terminal, ``stdin`` and ``stdout`` are its
+                  ends, and ``stderr`` is None.
     ``returncode``  None while it runs; -N if signal N killed it
 
     When the program ends, its time is over, or its sandbox is closed, all processes of the run are killed.

@@ -1,4 +1,4 @@
-"""What a run has left: its status, its output, and what it used."""
+"""The result of a run: its status, its output, and what it used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXITED, SIGNAL, TIMEOUT, OOM, OUTPUT, CANCELLED = "exited", "signal", "timeout",
 
 @dataclass(frozen=True)
 class Usage:
-    """What all processes of a run used together.
+    """What all processes of a run have used together.
 
     ``cpu``     seconds of processor time
     ``memory``  the most bytes at once; on cgroup v2 those of the whole sandbox, without cgroups of the largest process
