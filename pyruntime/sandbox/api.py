@@ -173,14 +173,14 @@ class Sandbox:
     @classmethod
     def host(cls, paths: Sequence[AnyPath] = HOST_PATHS, *, limits: Limits | None = None,
              mounts: Sequence[HostMount] = (), env: Mapping[str, str] | None = None, cwd: AnyPath = "",
-             user: int | tuple[int, int] = NOBODY, network: str | None = None,
+             user: int | tuple[int, int] = NOBODY, writable: bool = False, network: str | None = None,
              seccomp: Mapping[str, Any] | None = None, devices: Sequence[str] = (), interpreter: str = "",
              require_limits: bool = False, checkpointable: bool = False) -> Sandbox:
         """A sandbox without an image: it shows these paths of the host, read-only, and /bin, /sbin, /lib and /lib64 as
         they are there. The other parameters are those of the constructor."""
-        return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, network=network,
-                   seccomp=seccomp, devices=devices, interpreter=interpreter, require_limits=require_limits,
-                   checkpointable=checkpointable)
+        return cls(HostSource(paths), limits=limits, mounts=mounts, env=env, cwd=cwd, user=user, writable=writable,
+                   network=network, seccomp=seccomp, devices=devices, interpreter=interpreter,
+                   require_limits=require_limits, checkpointable=checkpointable)
 
     @classmethod
     @told("restore a sandbox")

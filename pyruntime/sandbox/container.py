@@ -80,6 +80,8 @@ class Settings:
         for mount in self.mounts:
             if not isinstance(mount, HostMount):
                 raise UsageError(f'mounts {mount!r}: give HostMount("/source", "/target")')
+        if self.network is not None and not isinstance(self.network, str):
+            raise UsageError(f"network {self.network!r}: give the name of a network, or None for no network")
         pair = self.user if isinstance(self.user, tuple) else (self.user, self.user)
         if len(pair) != 2 or not all(isinstance(number, int) and 0 <= number <= _LAST_ID for number in pair):
             raise UsageError(f"user {self.user!r}: give a number, or a pair (uid, gid) of numbers, up to {_LAST_ID}")

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 from warnings import warn
 
-from pyruntime.errors import HostError, StateError
+from pyruntime.errors import HostError, StateError, UsageError
 from pyruntime.networks import attach, endpoints
 from pyruntime.networks import dns_process as names
 from pyruntime.networks.directories import open_site, root_directory, run_directory
 from pyruntime.networks.etc_files import resolv
+from pyruntime.networks.present import CONTAINER, HOST, NONE
 from pyruntime.sandbox.private_mounts import call
 from pyruntime.system.names import new_id
 from pyruntime.system.processes import start_time
@@ -39,8 +40,13 @@ class SandboxNetwork:
     """
 
     def __init__(self, box: str, network: str) -> None:
-        """``network``: a name of `pocker network create`, or DEFAULT. Raises StateError if it does not exist,
-        HostError."""
+        """``network``: a name of `pocker network create`, or DEFAULT. Raises NoSuchNetwork, UsageError for a mode of
+        `pocker run`, HostError."""
+        if network in (NONE, HOST) or network.startswith(CONTAINER):
+            raise UsageError(f'network "{network}": give the name of a network, "{DEFAULT}", or None for no network')
+        if os.geteuid() and network != DEFAULT:
+            raise HostError(f'network "{network}": networks of `pocker network` need root: give "{DEFAULT}", which'
+                            " leads to the outside through pasta(1) or slirp4netns(1)")
         self._directories = root_directory(), run_directory()
         self._id = new_id()
         owner = os.getpid(), start_time(os.getpid())

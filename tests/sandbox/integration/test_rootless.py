@@ -181,7 +181,7 @@ found["limits"] = told(lambda: Sandbox.host(require_limits=True))
 found["network"] = told(lambda: Sandbox.host(network="back"))
 """)
     assert "limits cannot be enforced" in found["limits"]
-    assert 'network "back"' in found["network"] and "need root" in found["network"]
+    assert 'network "back": networks of `pocker network` need root: give "default"' in found["network"]
 
 
 def test_no_user_namespaces(home: Path) -> None:

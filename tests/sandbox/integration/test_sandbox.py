@@ -303,6 +303,12 @@ def test_each_reason_has_its_word(rootfs: Path) -> None:
     process.close()
 
 
+def test_a_writable_copy_of_the_host() -> None:
+    with Sandbox.host(writable=True, user=0) as box:
+        assert sh(box, "echo x >/file; mkdir /dir; cat /file; touch /usr/file 2>/dev/null || echo refused") == (
+            "x\nrefused\n")
+
+
 def test_devices_of_the_host(rootfs: Path, tmp_path: Path) -> None:
     with Sandbox(rootfs, devices=["/dev/loop-control"], user=(1234, 55)) as box:
         assert sh(box, "stat -c '%u:%g %a' /dev/loop-control; exec 3<>/dev/loop-control; echo open") == \
