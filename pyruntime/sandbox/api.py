@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
     from pyruntime.images.api import ImageStore
     from pyruntime.images.progress import Progress
-    from pyruntime.sandbox.checkpoint import SavedProcesses
     from pyruntime.sandbox.commands import AnyPath
     from pyruntime.sandbox.pipes import Stream
+    from pyruntime.sandbox.restore import SavedProcesses
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Done", "HostMount", "Limits", "OutputStream", "Process", "PrunedSandboxes",
            "Sandbox", "Usage", "prune"]
@@ -190,10 +190,10 @@ class Sandbox:
 
         Raises UsageError if this is not a checkpoint of a sandbox, RecordError if it is damaged, CriuError, and what
         the constructor raises; after an error nothing is left."""
-        from pyruntime.sandbox.checkpoint import read  # lazy: few sandboxes are restored
+        from pyruntime.sandbox.restore import opened_checkpoint  # lazy: few sandboxes are restored
 
-        source, options = read(path)
-        return cls(source, **options)
+        with opened_checkpoint(path) as (source, options):
+            return cls(source, **options)
 
     # ---- use ------------------------------------------------------------------------------------
 

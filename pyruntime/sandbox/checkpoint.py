@@ -1,12 +1,8 @@
-"""A sandbox in a directory: its programs with their memory, and its files.
-
-    PATH/sandbox.json   what the restored sandbox is made of: `SandboxRecord`
-    PATH/image/         the processes (CRIU, pyruntime/runtime/lifecycle/checkpoint_image.py)
-    PATH/files/         the directories of the sandbox's place, and (below/) the layers of a template
+"""Saves a sandbox in a directory: its programs with their memory, and its files (checkpoint_record.py).
 
 CRIU saves init and its descendants. The sandbox's mounts come from outside for it: the restored sandbox makes them as
 a new one does, with the saved files in them. The other ends of the programs' pipes are outside, too: the restored
-sandbox has new pipes, with what nobody had read from the old ones.
+sandbox has new pipes, which hold what had not been read from the old ones.
 """
 
 from __future__ import annotations
@@ -14,125 +10,35 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 import tempfile
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
 from select import POLLHUP, poll
-from stat import S_ISDIR
 from time import monotonic, sleep
 
-from pyruntime.errors import CriuError, HostError, StateError, UsageError
-from pyruntime.images.api import ImageStore
-from pyruntime.images.store.store import Store
+from pyruntime.errors import CriuError, HostError, UsageError
+from pyruntime.images.store.trees import remove
+from pyruntime.sandbox.checkpoint_record import SandboxRecord, SavedPipe, SavedProgram, written_options
 from pyruntime.sandbox.leftovers import place
-from pyruntime.sandbox.limits import Limits
 from pyruntime.sandbox.private_mounts import call
-from pyruntime.sandbox.sources import HostMount, Prepared, RootSource, StoredImage, copied, written
-from pyruntime.sandbox.trees import copy_tree, dress_like
+from pyruntime.sandbox.sources import Prepared, written
+from pyruntime.sandbox.trees import copy_tree, dress_like, opened
 from pyruntime.system import kernel
-from pyruntime.system.records import Record
+from pyruntime.system.processes import inner_pid, pidfd_send_signal
 from pyruntime.system.restrictions import capable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.sandbox.container import SandboxContainer
     from pyruntime.sandbox.run import Run
 
 # Of both requests to CRIU: connections within the sandbox, and locks of its files.
 CRIU_OPTIONS: Mapping[str, Any] = {"tcp_established": True, "file_locks": True}
 _LEAST = (6, 15)   # PIDFD_GET_INFO with PIDFD_INFO_EXIT
-RESTORE_REMEDY = "\n  CRIU works within the sandbox's limits: it needs 4 processes and 8 MiB of them"
 _PATIENCE = 10.0   # seconds for programs to execute others
 _ROOM = "free some there, or name another directory"
-
-
-@dataclass(frozen=True)
-class SavedProgram:
-    """A program of `popen` or `run`.
-
-    ``number``   of its run; ``pid``: in the sandbox
-    ``seconds``  until its time is over; None: never
-    ``pipes``    the keys of its standard streams, "pipe:[N]"; "" for those that are empty
-    """
-
-    number: int
-    pid: int
-    args: Sequence[str]
-    seconds: float | None
-    text: bool
-    pipes: Sequence[str]
-
-
-@dataclass(frozen=True)
-class SavedPipe:
-    """A pipe from or to the outside.
-
-    ``data``   what nobody had read; ``size``: how much it can hold, in bytes
-    ``ended``  whether nobody could write to it any more
-    """
-
-    data: bytes
-    size: int
-    ended: bool
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> SavedPipe:
-        """Of sandbox.json. Raises ValueError."""
-        data = b64decode(value["data"], validate=True)
-        if len(data) > value["size"]:
-            raise ValueError(f"{len(data)} bytes in a pipe of {value['size']}")
-        return cls(data, value["size"], bool(value["ended"]))
-
-    def document(self) -> dict[str, Any]:
-        """As in sandbox.json."""
-        return {**asdict(self), "data": b64encode(self.data).decode()}
-
-
-class SandboxRecord(Record):
-    """sandbox.json.
-
-    ``options``   of Sandbox
-    ``layers``    directories, bottom first; ``image``: the store and the ID of the image that they are, or empty
-    ``paths``     of a sandbox of the host's system, instead
-    ``below``     how many layers of a template are above them, in the checkpoint; ``work``: whether /work has one, too
-    ``env``, ``cwd``  the defaults of programs
-    ``runs``      the number of the last run
-    """
-
-    FIELDS = ("options", "layers", "image", "paths", "below", "work", "env", "cwd", "runs", "programs", "pipes")
-    NEEDED = FIELDS
-
-    def __init__(self, **values: Any) -> None:
-        self.options: dict[str, Any] = {}
-        self.layers: list[str] = []
-        self.image: list[str] = []
-        self.paths: list[str] = []
-        self.below = 0
-        self.work = False
-        self.env: list[str] = []
-        self.cwd = ""
-        self.runs = 0
-        self.programs: list[SavedProgram] = []
-        self.pipes: dict[str, SavedPipe] = {}
-        self._set(values)
-
-    def document(self) -> dict[str, Any]:
-        """As of Record."""
-        return {**super().document(), "programs": [asdict(program) for program in self.programs],
-                "pipes": {key: pipe.document() for key, pipe in self.pipes.items()}}
-
-    READ: Mapping[str, Callable[[Any], Any]] = {   # type: ignore[misc]
-        "options": lambda value: _options_of(value),   # noqa: PLW0108 -- defined below
-        "programs": lambda value: [SavedProgram(**program) for program in value],
-        "pipes": lambda value: {key: SavedPipe.parse(pipe) for key, pipe in value.items()},
-    }
 
 
 def require_checkpoints(user: tuple[int, int], network: str | None) -> None:
@@ -151,34 +57,41 @@ def require_checkpoints(user: tuple[int, int], network: str | None) -> None:
                          " checkpointable")
 
 
-# ---- save -----------------------------------------------------------------------------------------------------------
-
 def save(container: SandboxContainer, path: str | os.PathLike[str], options: Mapping[str, Any], runs: Sequence[Run],
          *, number: int, last: bool) -> None:
     """Write a checkpoint, whole or not at all. ``number``: of the last run; ``last``: no process executes anything
-    afterwards. Raises UsageError if the path exists, HostError, CriuError; then the processes go on, and nothing is
-    left."""
+    afterwards. Raises UsageError if the path exists or its directory does not, HostError, CriuError; then the processes
+    go on, and nothing is left. Raises PyruntimeError if they do not die in the end; then the checkpoint is there."""
     path = os.path.abspath(path)
+    directory, name = os.path.split(path)
     if os.path.lexists(path):
         raise UsageError(f'"{path}" exists: remove it, or name another directory for the checkpoint')
-    part = tempfile.mkdtemp(prefix=f"{os.path.basename(path)}.", dir=os.path.dirname(path))   # mode 0700
-    with ExitStack() as undo:
-        undo.callback(shutil.rmtree, part)
-        os.mkdir(f"{part}/files")
+    with ExitStack() as held, ExitStack() as undo:
+        try:
+            above = held.enter_context(opened(directory))
+        except OSError as error:
+            raise UsageError(f'"{directory}": {error.strerror}: make it, or name another directory for the checkpoint'
+                             ) from None
+        # By descriptors, in case others may rename directories above this one.
+        part = os.path.basename(tempfile.mkdtemp(prefix=f"{name}.", dir=f"/proc/self/fd/{above}"))   # mode 0700
+        undo.callback(remove, f"/proc/self/fd/{above}/./{part}")   # "/.": it follows no link to the directory above
+        top = held.enter_context(opened(part, above))
+        here = f"/proc/self/fd/{top}"
+        os.mkdir("files", dir_fd=top)
         with container.entrance.starting, _settled(container):
             with without_log():
-                container.dump(f"{part}/image", call(_devices, container.prepared, base=container.namespace))
+                container.dump(f"{here}/image", call(_devices, container.prepared, base=container.namespace))
             programs = list(_programs(runs))
             # CRIU itself makes the pipes again that lead from a program to another.
             keys = ({program.pipes[0] for program in programs}
                     ^ {key for program in programs for key in program.pipes[1:]}) - {""}
-            record = _record(container.prepared, options=_written(options), runs=number, programs=programs,
+            record = _record(container.prepared, options=written_options(options), runs=number, programs=programs,
                              pipes=_pipes(container.pids(), keys))
-            with _opened(f"{part}/files") as fd:
+            with opened("files", top) as fd:
                 call(_save_files, container.prepared, fds=[fd], base=container.namespace)
-            with open(f"{part}/sandbox.json", "xb") as file:
+            with open(f"{here}/sandbox.json", "xb") as file:
                 file.write(record.encoded())
-            os.rename(part, path)
+            os.rename(part, name, src_dir_fd=above, dst_dir_fd=above)
             undo.pop_all()
             if last:
                 container.kill_still()
@@ -187,7 +100,7 @@ def save(container: SandboxContainer, path: str | os.PathLike[str], options: Map
 @contextmanager
 def _settled(container: SandboxContainer) -> Iterator[None]:
     """As SandboxContainer.still, at a moment when no program waits in vfork(2), where CRIU cannot stop it. Raises
-    HostError if there is none."""
+    HostError if no such moment comes."""
     end = monotonic() + _PATIENCE
     while monotonic() < end:
         with container.still():
@@ -223,19 +136,6 @@ def _record(prepared: Prepared, **values: Any) -> SandboxRecord:
         work=bool(prepared.work_before), env=list(prepared.env), cwd=prepared.cwd, **values)
 
 
-def _written(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of Sandbox, as JSON has them."""
-    limits, env = options["limits"], options["env"]
-    return {**options, "limits": asdict(limits) if limits else None, "env": dict(env) if env else None,
-            "mounts": [asdict(mount) for mount in options["mounts"]], "devices": list(options["devices"])}
-
-
-def _options_of(value: Mapping[str, Any]) -> dict[str, Any]:
-    limits, user = value["limits"], value["user"]
-    return {**value, "limits": Limits(**limits) if limits else None, "user": user if type(user) is int else tuple(user),
-            "mounts": [HostMount(**mount) for mount in value["mounts"]]}
-
-
 def _save_files(target: int, prepared: Prepared) -> None:
     own, to = f"{place()}/mount", f"/proc/self/fd/{target}"
     trees = [(f"{own}/{name}", name) for name in written(prepared)]
@@ -252,15 +152,9 @@ def _save_files(target: int, prepared: Prepared) -> None:
 def _programs(runs: Sequence[Run]) -> Iterator[SavedProgram]:
     for run in runs:
         with suppress(FileNotFoundError, ProcessLookupError):   # it has ended
-            yield SavedProgram(run.number, _inner_pid(run.pid), list(run.args), run.seconds_left(), run.text,
-                               run.streams)
-
-
-def _inner_pid(pid: int) -> int:
-    """The process ID in the innermost pid namespace (NSpid of proc_pid_status(5))."""
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as file:
-        line = next(line for line in file if line.startswith("NSpid:"))
-    return int(line.split()[-1])
+            pid = inner_pid(run.pid)
+            pidfd_send_signal(run.pidfd, 0)   # until here it was no other process's ID
+            yield SavedProgram(run.number, pid, list(run.args), run.seconds_left(), run.text, run.streams)
 
 
 def _pipes(pids: Sequence[int], keys: set[str]) -> dict[str, SavedPipe]:
@@ -283,28 +177,27 @@ def _saved_pipe(path: str) -> SavedPipe:
         waiting.register(fd, 0)
         ended = any(event & POLLHUP for _, event in waiting.poll(0))
         size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
-        ends = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, size)
-            try:
-                data = os.read(ends[0], kernel.tee(fd, ends[1], size))
-            except BlockingIOError:   # it is empty
-                data = b""
-        finally:
-            os.close(ends[0])
-            os.close(ends[1])
-        return SavedPipe(data, size, ended)
+        return SavedPipe(_unread(fd, size), size, ended)
     finally:
         os.close(fd)
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _unread(fd: int, size: int) -> bytes:
+    """What is in a pipe of this size, and stays there."""
+    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        yield fd
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, size)
+        try:
+            left = kernel.tee(fd, write, size)
+        except BlockingIOError:   # it is empty
+            return b""
+        data = b""
+        while len(data) < left:   # one packet at a time, if it has packets (pipe2(2), O_DIRECT)
+            data += os.read(read, left)
+        return data
     finally:
-        os.close(fd)
+        os.close(read)
+        os.close(write)
 
 
 @contextmanager
@@ -314,122 +207,3 @@ def without_log(remedy: str = "") -> Iterator[None]:
         yield
     except CriuError as error:
         raise CriuError(str(error).partition("\n  log file: ")[0] + remedy) from None
-
-
-# ---- restore --------------------------------------------------------------------------------------------------------
-
-def read(path: str | os.PathLike[str]) -> tuple[SavedSource, dict[str, Any]]:
-    """The root filesystem with the processes of a checkpoint, and the options of its sandbox. Raises UsageError,
-    RecordError."""
-    path = os.path.abspath(path)
-    try:
-        found = os.stat(path)
-        # CRIU makes what the image says, with root's privileges.
-        if not S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise UsageError(f'"{path}" is not a directory that belongs to user {os.geteuid()}, and that nobody else'
-                             " may write to: only such a checkpoint can be restored")
-        with open(f"{path}/sandbox.json", "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise UsageError(f'"{path}" is not a checkpoint of a sandbox: {error.strerror}') from None
-    record = SandboxRecord.parse(data, f"{path}/sandbox.json", "make another checkpoint")
-    return SavedSource(path, record), record.options
-
-
-class SavedSource(RootSource):
-    """The files of a checkpoint, and its processes; for one sandbox."""
-
-    def __init__(self, path: str, record: SandboxRecord) -> None:
-        self._path = path
-        self._record = record
-        self._image: StoredImage | None = None
-        self.processes = SavedProcesses(f"{path}/image", record)
-
-    def resolve(self, held: ExitStack) -> RootSource:
-        """Itself; the image is kept. Raises NoSuchImage."""
-        if self._record.image:
-            root, name = self._record.image
-            image = ImageStore(root).find(name)
-            self._image = StoredImage(root, image.id, image.layers(), self._record.env, self._record.cwd)
-            self._image.keep(held)
-        return self
-
-    def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """The same layers, and copies of everything above them."""
-        record, files = self._record, f"{self._path}/files"
-        layers = record.layers
-        if self._image:
-            layers = Store.open(self._image.root).extract_layers(list(self._image.wanted)).directories
-        for layer in layers:
-            if not os.path.isdir(layer):
-                raise UsageError(f'the root filesystem "{layer}" of the checkpoint "{self._path}" is not there: put it'
-                                 " back")
-        below = [f"{files}/below/{number}" for number in range(record.below)]
-        return copied(Prepared(
-            "", layers, [*below, f"{scratch}/upper"] if layers else (),
-            work_before=f"{files}/below/work" if record.work else "", image=self._image,
-            mounts=[HostMount(path, path) for path in record.paths], env=record.env, cwd=record.cwd), files, scratch)
-
-
-class SavedProcesses:
-    """The processes of a checkpoint, for one sandbox: from `open` until `close`.
-
-    ``image``      CRIU's directory
-    ``runs``, ``programs``  as of the record
-    ``inherited``  for each pipe the end of the sandbox's processes, by its key
-    """
-
-    def __init__(self, image: str, record: SandboxRecord) -> None:
-        self.image = image
-        self.runs, self.programs = record.runs, record.programs
-        self.inherited: dict[str, int] = {}
-        self._pipes = record.pipes
-        self._ours: dict[str, int] = {}
-        self._names: dict[str, str] = {}
-        self._found: dict[int, tuple[int, int]] = {}
-
-    def open(self) -> None:
-        """Make the pipes, and fill them."""
-        inputs = {program.pipes[0] for program in self.programs}
-        for key, pipe in self._pipes.items():
-            read, write = os.pipe2(os.O_CLOEXEC)
-            self.inherited[key], self._ours[key] = (read, write) if key in inputs else (write, read)
-            self._names[key] = os.readlink(f"/proc/self/fd/{read}")
-            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, pipe.size)
-            os.write(write, pipe.data)
-
-    def find(self, group: Callable[[str], Subgroup]) -> None:
-        """Called when the processes exist and do not run yet; ``group`` finds the sub-cgroup of a run."""
-        for program in self.programs:
-            for pid in group(f"run-{program.number}").pids():
-                if _inner_pid(pid) == program.pid:
-                    self._found[program.number] = pid, os.pidfd_open(pid)
-
-    def taken(self, program: SavedProgram) -> tuple[SavedProgram, int, int, list[int]]:
-        """A program with the names of its new pipes, its process ID on the host, its pidfd, and our ends of the pipes,
-        -1 where there is none; the descriptors belong to the caller. Raises StateError."""
-        if program.number not in self._found:
-            raise StateError(f'"{program.args[0]}", process {program.pid} of the checkpoint, has not been restored')
-        pid, pidfd = self._found.pop(program.number)
-        return (replace(program, pipes=[self._names.get(key, key) for key in program.pipes]), pid, pidfd,
-                [self._take(key) for key in program.pipes])
-
-    def _take(self, key: str) -> int:
-        fd = self._ours.pop(key, -1)
-        if fd >= 0 and self._pipes[key].ended:
-            os.close(fd)
-            return -1
-        return fd
-
-    def restored(self) -> None:
-        """The processes have their ends of the pipes: close them here."""
-        for fd in self.inherited.values():
-            os.close(fd)
-        self.inherited = {}
-
-    def close(self) -> None:
-        """Close what has not been taken."""
-        self.restored()
-        for fd in (*self._ours.values(), *(pidfd for _, pidfd in self._found.values())):
-            os.close(fd)
-        self._ours, self._found = {}, {}

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.runtime.lifecycle.preparation import Entrance, Preparation
-    from pyruntime.sandbox.checkpoint import SavedProcesses
     from pyruntime.sandbox.helper import Helper
     from pyruntime.sandbox.network import SandboxNetwork
+    from pyruntime.sandbox.restore import SavedProcesses
 
 NOBODY = 65534
 _LAST_ID = (1 << 32) - 2   # the one above means "no ID" (chown(2))
@@ -221,12 +221,13 @@ class SandboxContainer:
     def _restore(self, prepared: Preparation, processes: SavedProcesses, streams: Sequence[int]) -> Entrance:
         """Create the container with the processes of a checkpoint."""
         # lazy: few sandboxes are restored
-        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS, RESTORE_REMEDY, without_log
+        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS, without_log
+        from pyruntime.sandbox.restore import REMEDY
 
         own = files_of(self.name)   # for CRIU's log
         os.makedirs(own, 0o700)
         try:
-            with without_log(RESTORE_REMEDY):
+            with without_log(REMEDY):
                 return self._runtime.restore_prepared(
                     self.name, prepared, processes.image, work_path=own, streams=streams,
                     inherited=processes.inherited,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.runtime.lifecycle.preparation import Entrance
-    from pyruntime.sandbox.checkpoint import SavedProgram
+    from pyruntime.sandbox.checkpoint_record import SavedProgram
 
 _PATIENCE = 10.0   # seconds for killed processes to end
 _BLOCK = 512   # the unit of ru_inblock and ru_oublock (task_io_get_inblock of the kernel)

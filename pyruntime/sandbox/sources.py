@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from pyruntime.images.progress import Progress
     from pyruntime.images.store.extract import Wanted
-    from pyruntime.sandbox.checkpoint import SavedProcesses
     from pyruntime.sandbox.commands import AnyPath
+    from pyruntime.sandbox.restore import SavedProcesses
 
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64")
 _ETC = {"passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/work:/bin/sh\n",

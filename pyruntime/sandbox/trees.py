@@ -1,4 +1,4 @@
-"""Copies of directories, with all that overlayfs needs of them."""
+"""Copies of directories of any depth, with all that overlayfs needs of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from stat import S_IMODE, S_ISDIR
 
 from pyruntime.errors import HostError, words
 from pyruntime.images.layers.copying import Copier
+from pyruntime.images.store.trees import walk
 from pyruntime.sandbox.host_errors import refused
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ def copy_tree(source: str, target: str, remedy: str = "give a larger limit of di
     with the ``remedy``."""
     try:
         with opened(source) as old, opened(target) as new:
-            _copy(old, new, Copier(lambda path, name, words: None))
+            _copy(os.dup(old), new, Copier(lambda path, name, words: None))
     except OSError as error:
         if error.errno == ENOSPC:
             raise HostError(f"cannot copy the sandbox's files: {words(error)}: {remedy}") from None
@@ -31,18 +32,37 @@ def copy_tree(source: str, target: str, remedy: str = "give a larger limit of di
 
 
 def _copy(source: int, target: int, copier: Copier) -> None:
-    for text in os.listdir(source):
-        name = os.fsencode(text)
-        found = os.lstat(name, dir_fd=source)
-        if not S_ISDIR(found.st_mode):
-            copier.copy(source, name, found, target, name)
-            continue
-        os.mkdir(name, 0o700, dir_fd=target)
-        with opened(name, source) as old, opened(name, target) as new:
-            _copy(old, new, copier)
-            copier.dress(old, new, found, name)
+    new = os.dup(target)   # of the directory where the walk is
+
+    def go(name: str) -> None:
+        nonlocal new
+        with opened(name, new) as fd:
+            os.dup2(fd, new, inheritable=False)
+
+    def enter(old: int, name: str) -> list[str]:
+        if name:
+            os.mkdir(name, 0o700, dir_fd=new)
+            go(name)
+        below = []
+        for text in os.listdir(old):
+            found = os.lstat(text, dir_fd=old)
+            if S_ISDIR(found.st_mode):
+                below.append(text)
+            else:
+                copier.copy(old, os.fsencode(text), found, new, os.fsencode(text))
+        return below
+
+    def leave(above: int, name: str) -> None:
+        with opened(name, above) as old:
+            copier.dress(old, new, os.fstat(old), os.fsencode(name))
             for attribute in set(_OPAQUE) & set(os.listxattr(old)):
                 os.setxattr(new, attribute, os.getxattr(old, attribute))
+        go("..")
+
+    try:
+        walk(source, enter, leave)
+    finally:
+        os.close(new)
 
 
 def dress_like(source: str, target: str) -> None:

@@ -1,10 +1,10 @@
-"""Files: replaced atomically, removed."""
+"""Files: replaced atomically, removed; directories in other mount namespaces."""
 
 from __future__ import annotations
 
 import os
 from _thread import get_native_id
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, ENOSPC, ESTALE
 
 from pyruntime.errors import PyruntimeError
 
@@ -28,6 +28,18 @@ def read(path: str, limit: int = 1 << 20) -> bytes:
         return b"".join(parts)
     finally:
         os.close(fd)
+
+
+def reopen(path: str, root: str = "") -> int:
+    """A descriptor of the same directory in another mount namespace: in this thread's, if ``path`` is the descriptor of
+    one (/proc/self/fd/N), or in that of the process with the root directory ``root`` (/proc/PID/root). Raises OSError,
+    also if another directory has that path there."""
+    # Links are resolved first: inside the root directory, an absolute one would lead elsewhere.
+    fd = os.open(root + os.path.realpath(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not os.path.samestat(os.fstat(fd), os.stat(path)):
+        os.close(fd)
+        raise OSError(ESTALE, "another directory has that path now", path)
+    return fd
 
 
 def replace(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:

@@ -16,8 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "dying", "ended", "interpreter", "kill",
-           "own_program", "reaped_status", "send_signal", "signal_pidfd", "start_time", "wait"]
+__all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "dying", "ended", "inner_pid", "interpreter",
+           "kill", "own_program", "pidfd_send_signal", "reaped_status", "send_signal", "signal_pidfd", "start_time",
+           "wait"]
 
 
 _INTERPRETER: list[str] = []
@@ -110,6 +111,14 @@ def send_signal(pid: int, started: int, number: int) -> None:
         pidfd_send_signal(pidfd, number)
     finally:
         os.close(pidfd)
+
+
+def inner_pid(pid: int) -> int:
+    """The process ID in the innermost pid namespace (NSpid of proc_pid_status(5)). Raises FileNotFoundError or
+    ProcessLookupError if there is no such process."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as file:
+        line = next(line for line in file if line.startswith("NSpid:"))
+    return int(line.split()[-1])
 
 
 def signal_pidfd(pidfd: int, number: int) -> None:

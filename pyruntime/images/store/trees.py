@@ -1,4 +1,4 @@
-"""Removes and counts trees of any depth: images may nest directories beyond the length of any path.
+"""Walks through trees of any depth, removes and counts them: images may nest directories beyond the length of any path.
 
 One descriptor walks down by name and up by "..", so that neither Python's stack nor the number of open files is a
 limit. Symbolic links are never followed, and no mount is entered: files of the host may be bind-mounted into a bundle.
@@ -21,17 +21,17 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SUBVOLUME = 256   # the inode of a subvolume's root (btrfs: BTRFS_FIRST_FREE_OBJECTID)
 
 
-def walk(fd: int, enter: Callable[[int], list[str]], leave: Callable[[int, str], None]) -> None:
+def walk(fd: int, enter: Callable[[int, str], list[str]], leave: Callable[[int, str], None]) -> None:
     """Walk through all directories below ``fd``, which is closed.
 
-    ``enter(fd)`` is called for a directory and returns the names of its subdirectories to enter; ``leave(fd, name)`` is
-    called with the parent when a directory is done. OSError: ESTALE if a directory is moved meanwhile, EXDEV at a
-    mount.
+    ``enter(fd, name)`` is called for a directory ("": the first one) and returns the names of its subdirectories to
+    enter; ``leave(fd, name)`` is called with the parent when a directory is done. OSError: ESTALE if a directory is
+    moved meanwhile, EXDEV at a mount.
     """
     names: list[str] = []
     way: list[tuple[int, int]] = []   # the directories above, as they were on the way down
     try:
-        todo = [enter(fd)]
+        todo = [enter(fd, "")]
         while todo:
             if todo[-1]:
                 name = todo[-1].pop()
@@ -40,7 +40,7 @@ def walk(fd: int, enter: Callable[[int], list[str]], leave: Callable[[int, str],
                 os.close(fd)
                 fd = below
                 names.append(name)
-                todo.append(enter(fd))
+                todo.append(enter(fd, name))
                 continue
             todo.pop()
             if names:
@@ -99,7 +99,7 @@ def remove(path: str) -> None:
 
 def clear(fd: int) -> None:
     """Remove everything in a directory; ``fd`` is closed."""
-    def empty(fd: int) -> list[str]:
+    def empty(fd: int, _name: str) -> list[str]:
         below = []
         with os.scandir(fd) as entries:
             for entry in entries:
@@ -128,7 +128,7 @@ def survey(path: str) -> tuple[int, int]:
     names = size = 0
     linked: set[int] = set()
 
-    def count(fd: int) -> list[str]:
+    def count(fd: int, _name: str) -> list[str]:
         nonlocal names, size
         below = []
         with os.scandir(fd) as entries:

@@ -14,6 +14,7 @@ from pyruntime.errors import PyruntimeError, UsageError
 from pyruntime.runtime.cgroups.host import unescape
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.runtime.lifecycle.facts import read_host
+from pyruntime.system.files import reopen
 from pyruntime.system.json import decode, encode
 from pyruntime.system.uapi import CLONE_NEWNET
 
@@ -109,11 +110,9 @@ def make_directory(path: str, option: str) -> None:
 
 
 def open_directory(path: str, option: str, inside: str = "") -> int:
-    """A descriptor of a directory; with ``inside``, the path is relative to that root directory."""
+    """A descriptor of a directory; with ``inside``, as in the mount namespace that has this root directory."""
     try:
-        # Links are resolved first: inside the root directory, an absolute link (containerd's "work") would lead
-        # elsewhere.
-        return os.open(inside + os.path.realpath(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return reopen(path, inside) if inside else os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f'{option} "{path}": {error.strerror}') from None
 

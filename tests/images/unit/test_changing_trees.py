@@ -30,7 +30,8 @@ def test_a_directory_that_is_moved_up_does_not_lead_out_of_the_tree(tmp_path: Pa
     (tmp_path / "z").mkdir()
     entered = []
 
-    def enter(fd: int) -> list[str]:
+    def enter(fd: int, name: str) -> list[str]:
+        assert os.readlink(f"/proc/self/fd/{fd}").endswith(name)
         entered.append(os.readlink(f"/proc/self/fd/{fd}"))
         if entered[-1].endswith("/c"):
             os.rename(tmp_path / "tree/a/b/c", tmp_path / "tree/c")

@@ -19,7 +19,10 @@ from typing import Any
 import pytest
 
 from pyruntime import AsyncSandbox, HostMount, ImageStore, Limits, Sandbox, Template, errors
+from pyruntime.runtime.lifecycle.restore import Revival
+from pyruntime.sandbox import restore
 from pyruntime.sandbox.api import PIPE, STDOUT, Process
+from pyruntime.sandbox.checkpoint_record import SandboxRecord
 from pyruntime.sandbox.container import NOBODY
 from pyruntime.system.restrictions import capable
 from tests.conftest import TOP
@@ -470,8 +473,9 @@ def test_what_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path:
         with pytest.raises(errors.UsageError, match="exists: remove it"):
             box.checkpoint(saved)
         saved.rmdir()
-        with pytest.raises(errors.HostError, match="No such file or directory"):
-            box.checkpoint(tmp_path / "missing/saved")
+        for directory, words in ((tmp_path / "missing", "No such file"), (tmp_path / "file", "Not a directory")):
+            with pytest.raises(errors.UsageError, match=f'"{directory}": {words}.*make it'):
+                box.checkpoint(directory / "saved")
         for program, kind, words in ((None, errors.HostError, "install the package criu"),
                                      ("case $1 in --version) echo Version: 4.1;; esac", errors.CriuError,
                                       "criu failed: type DUMP")):
@@ -490,7 +494,7 @@ def test_what_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_what_is_not_a_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.UsageError, match="not a checkpoint of a sandbox"):
         Sandbox.restore(saved)
-    saved.mkdir()
+    saved.mkdir(0o700)
     with pytest.raises(errors.UsageError, match="not a checkpoint of a sandbox"):
         Sandbox.restore(saved)
     saved.rmdir()
@@ -509,14 +513,22 @@ def test_what_is_not_a_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(errors.StateError, match="has not been restored"):
         Sandbox.restore(saved)
     (saved / "sandbox.json").write_bytes(record)
-    saved.chmod(0o770)
-    with pytest.raises(errors.UsageError, match="nobody else may write to"):
-        Sandbox.restore(saved)
+    for mode in (0o770, 0o701, 0o755):
+        saved.chmod(mode)
+        with pytest.raises(errors.UsageError, match=r"others may read or change it.*chmod 700"):
+            Sandbox.restore(saved)
     saved.chmod(0o700)
-    os.chown(saved, NOBODY, NOBODY)
-    with pytest.raises(errors.UsageError, match="belongs to user"):
-        Sandbox.restore(saved)
-    os.chown(saved, 0, 0)
+    for path in (saved, saved / "image", saved / "image/pstree.img", saved / "sandbox.json"):
+        os.chown(path, NOBODY, NOBODY)
+        with pytest.raises(errors.UsageError, match=f'"{path}" belongs to user {NOBODY}'):
+            Sandbox.restore(saved)
+        os.chown(path, 0, 0)
+    for path in (saved / "image/pstree.img", saved / "sandbox.json"):
+        path.rename(saved / "elsewhere")
+        path.symlink_to("../elsewhere" if path.parent != saved else "elsewhere")
+        with pytest.raises(errors.UsageError, match=f'"{path}" is not a regular file'):
+            Sandbox.restore(saved)
+        (saved / "elsewhere").rename(path)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "/usr/bin:/bin")
         with pytest.raises(errors.HostError, match="install the package criu"):
@@ -528,6 +540,60 @@ def test_what_is_not_a_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) 
     (saved / "pstree").rename(pages)
     with Sandbox.restore(saved) as box:
         assert ask(box.processes[0], "print(x)") == "1"
+
+
+@pytest.mark.parametrize(("owner", "name"), [
+    (SandboxRecord, "parse"), (restore, "copied"), (Revival, "bring_back"), (Revival, "_open_image")])
+def test_a_checkpoint_that_is_exchanged_meanwhile(saved: Path, monkeypatch: pytest.MonkeyPatch, owner: object,
+                                                  name: str) -> None:
+    """By a user who may rename directories above it: what has been checked is what is restored."""
+    with Sandbox.host(checkpointable=True, user=WHO) as box:
+        process = interpreter(box, "x = 1")
+        box.write("/work/file", "checked")
+        box.checkpoint(saved, leave_running=True)
+        assert ask(process, "x = 2; print(x)") == "2"
+        box.write("/work/file", "another")
+        box.checkpoint(saved.parent / "again")
+    real = getattr(owner, name)
+
+    def exchanged(*args: Any) -> Any:
+        saved.rename(saved.parent / "away")
+        (saved.parent / "again").rename(saved)
+        return real(*args)
+
+    monkeypatch.setattr(owner, name, exchanged)
+    with Sandbox.restore(saved) as box:
+        assert box.read("/work/file") == b"checked" and ask(box.processes[0], "print(x)") == "1"
+    saved.rename(saved.parent / "again")
+    (saved.parent / "away").rename(saved)
+
+
+def test_a_deep_tree(saved: Path) -> None:
+    """Beyond the length of a path, Python's stack and the number of open files."""
+    levels = 3000
+    code = f"import os\nfor _ in range({levels}): os.mkdir('d'); os.chdir('d')\nopen('end', 'w').write('x')"
+    read = f"import os\nfor _ in range({levels}): os.chdir('d')\nprint(open('end').read())"
+    with Sandbox.host(checkpointable=True, user=WHO) as box:
+        box.run(["python3", "-c", code], check=True)
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box, box.fork() as copy:
+        for each in (box, copy):
+            assert each.run(["python3", "-c", read], text=True, check=True).stdout == "x\n"
+
+
+def test_packets_that_nobody_has_read(saved: Path) -> None:
+    """A program may have cut its output into packets (pipe2(2), O_DIRECT)."""
+    code = ("import fcntl, os; fcntl.fcntl(1, fcntl.F_SETFL, os.O_DIRECT)\n"
+            "for number in range(10): os.write(1, b'packet %d\\n' % number)\n"
+            "fcntl.fcntl(1, fcntl.F_SETFL, 0); open('/work/done', 'w'); input()")
+    with Sandbox.host(checkpointable=True, user=WHO) as box:
+        start(box, ["python3", "-c", code], stdin=PIPE)
+        while box.run(["test", "-e", "/work/done"]).returncode:
+            time.sleep(0.01)
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        out, _ = box.processes[0].communicate(b"\n", timeout=PATIENCE)
+        assert out == b"".join(b"packet %d\n" % number for number in range(10))
 
 
 def test_a_root_filesystem_that_is_gone(saved: Path, rootfs: Path, tmp_path: Path) -> None:
@@ -549,6 +615,8 @@ def test_callers_in_odd_states(saved: Path, state: str) -> None:
 import os, sys
 { {**STATES, "short socket timeouts": "import socket; socket.setdefaulttimeout(0.001)"}[state] }
 from pyruntime import Sandbox
+from pyruntime.runtime.lifecycle.restore import Revival
+from pyruntime.sandbox import restore
 from pyruntime.sandbox.api import PIPE
 with Sandbox.host(checkpointable=True, user={WHO}) as box:
     with box.popen(["sh", "-c", "read line; echo $line; exit 3"], stdin=PIPE, text=True):

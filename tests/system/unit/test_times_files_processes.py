@@ -55,6 +55,27 @@ def test_other_texts_are_not_durations(text: str) -> None:
     assert durations.parse(text) is None
 
 
+def test_another_directory_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    fd = os.open(tmp_path / "there", os.O_RDONLY)
+    try:
+        for path in (f"/proc/self/fd/{fd}", tmp_path / "there", tmp_path / "link"):
+            again = files.reopen(str(path), "/proc/self/root")
+            assert os.path.samestat(os.fstat(again), os.fstat(fd))
+            os.close(again)
+        (tmp_path / "there").rename(tmp_path / "away")
+        (tmp_path / "there").mkdir()
+        # As if the directories were exchanged after the link had been read.
+        monkeypatch.setattr(os.path, "realpath", lambda path: str(tmp_path / "there"))
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(OSError, match="another directory has that path now"):
+            files.reopen(f"/proc/self/fd/{fd}")
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        os.close(fd)
+
+
 def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old, and longer")
