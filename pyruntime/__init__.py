@@ -26,18 +26,44 @@ if TYPE_CHECKING:
     from pyruntime.sandbox.template import Template
 
 
-_MODULES = {
-    "AsyncPool": "sandbox.asynchronous", "AsyncSandbox": "sandbox.asynchronous", "Done": "sandbox.api",
-    "Engine": "pocker.api", "HostMount": "sandbox.api", "ImageStore": "images.api", "Limits": "sandbox.api",
-    "Pool": "sandbox.pool", "Runtime": "runtime.api", "Sandbox": "sandbox.api", "State": "runtime.api",
-    "Template": "sandbox.template", "run_sandboxed": "sandbox.one_shot", "run_sandboxed_async": "sandbox.asynchronous"}
-
-
 def __getattr__(name: str) -> object:
+    if name in ("Runtime", "State"):
+        # lazy: so that commands, which import this package too, load only what they need
+        from pyruntime.runtime import api
+
+        return getattr(api, name)
+    if name in ("Done", "Limits", "HostMount", "Sandbox"):
+        from pyruntime.sandbox import api as sandbox  # lazy: as above
+
+        return getattr(sandbox, name)
+    if name in ("AsyncPool", "AsyncSandbox", "run_sandboxed_async"):
+        from pyruntime.sandbox import asynchronous  # lazy: as above, and asyncio
+
+        return getattr(asynchronous, name)
+    if name == "Template":
+        from pyruntime.sandbox.template import Template  # lazy: as above
+
+        return Template
+    if name == "Pool":
+        from pyruntime.sandbox.pool import Pool  # lazy: as above
+
+        return Pool
+    if name == "run_sandboxed":
+        from pyruntime.sandbox.one_shot import run_sandboxed  # lazy: as above
+
+        return run_sandboxed
+    if name == "Engine":
+        from pyruntime.pocker.api import Engine  # lazy: as above
+
+        return Engine
+    if name == "ImageStore":
+        from pyruntime.images.api import ImageStore  # lazy: as above
+
+        return ImageStore
     if name == "errors":
-        return __import__("pyruntime.errors", fromlist=[name])
-    if name in _MODULES:
-        return getattr(__import__(f"pyruntime.{_MODULES[name]}", fromlist=[name]), name)
+        import pyruntime.errors  # lazy: as above
+
+        return pyruntime.errors
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
