@@ -23,7 +23,7 @@ from pyruntime.sandbox.private_mounts import call
 from pyruntime.sandbox.sources import Prepared, written
 from pyruntime.sandbox.trees import copy_tree, dress_like, opened
 from pyruntime.system import kernel
-from pyruntime.system.processes import inner_pid, pidfd_send_signal
+from pyruntime.system.processes import ended, inner_pid
 from pyruntime.system.restrictions import capable
 
 TYPE_CHECKING = False
@@ -47,8 +47,8 @@ def require_checkpoints(user: tuple[int, int], network: str | None) -> None:
         raise HostError("checkpointable sandboxes need root: CRIU saves processes with the rights of the host's root")
     release = os.uname().release
     if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < _LEAST:
-        raise HostError(f"checkpointable sandboxes need Linux {_LEAST[0]}.{_LEAST[1]} or later, which tells the exit"
-                        f" status of programs that are not children of this one: this is {release}")
+        raise HostError(f"checkpointable sandboxes need Linux {_LEAST[0]}.{_LEAST[1]} or later, which reports the"
+                        f" exit status of programs that are not children of the calling program: this is {release}")
     if user != (os.geteuid(), os.getegid()) and not capable("CAP_SYS_RESOURCE"):
         raise HostError(f"checkpointable sandboxes of user {user[0]}, group {user[1]} need CAP_SYS_RESOURCE, for CRIU"
                         " to read the limits of their programs: give it to this program, or give user=0")
@@ -108,7 +108,7 @@ def _settled(container: SandboxContainer) -> Iterator[None]:
                 yield
                 return
         sleep(0.005)
-    raise HostError(f"cannot save {container.name}: a program of it waits in vfork(2) for its child: try again later")
+    raise HostError(f"cannot save {container.name}: one of its programs waits in vfork(2) for its child: try again later")
 
 
 def _vforks(pid: int) -> bool:
@@ -153,8 +153,8 @@ def _programs(runs: Sequence[Run]) -> Iterator[SavedProgram]:
     for run in runs:
         with suppress(FileNotFoundError, ProcessLookupError):   # it has ended
             pid = inner_pid(run.pid)
-            pidfd_send_signal(run.pidfd, 0)   # until here it was no other process's ID
-            yield SavedProgram(run.number, pid, list(run.args), run.seconds_left(), run.text, run.streams)
+            if not ended(run.pidfd, 0):   # until here it was no other process's ID
+                yield SavedProgram(run.number, pid, list(run.args), run.seconds_left(), run.text, run.streams)
 
 
 def _pipes(pids: Sequence[int], keys: set[str]) -> dict[str, SavedPipe]:

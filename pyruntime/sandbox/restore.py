@@ -1,7 +1,7 @@
 """Restores a sandbox from a directory that checkpoint.py has written: the source of its root filesystem, and its
 processes.
 
-CRIU makes what the directory says, with root's privileges. So the directory is opened once, has to be this user's
+CRIU does what the files of the directory say, with root's privileges. So the directory is opened once, has to be this user's
 alone, and everything is read through its descriptor: whoever may rename directories above it cannot exchange it.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.cgroups.subgroup import Subgroup
 
-REMEDY = "\n  CRIU works within the sandbox's limits: it needs 4 processes and 8 MiB of them"
+REMEDY = "\n  CRIU works within the sandbox's limits: which must leave room for 4 processes and 8 MiB of memory"
 
 
 @contextmanager
@@ -46,8 +46,8 @@ def opened_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[SavedSourc
             top = held.enter_context(opened(path))
             _check_owner(os.fstat(top), path)
             if mode := S_IMODE(os.fstat(top).st_mode) & 0o077:
-                raise UsageError(f'"{path}": others may read or change it (mode bits {mode:03o}), and CRIU makes'
-                                 f" everything that it says: if nobody has changed it, chmod 700 {path}")
+                raise UsageError(f'"{path}": others may read or change it (mode bits {mode:03o}), and CRIU does what its'
+                                 f" files say, with root's privileges: if nobody has changed it, chmod 700 {path}")
             image = held.enter_context(opened("image", top))
             _check_owner(os.fstat(image), f"{path}/image")
             for name in os.listdir(image):
@@ -64,7 +64,7 @@ def opened_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[SavedSourc
 def _check_owner(found: os.stat_result, path: str) -> None:
     if found.st_uid != os.geteuid():
         raise UsageError(f'"{path}" belongs to user {found.st_uid}: only a checkpoint of user {os.geteuid()} can be'
-                         " restored, because CRIU makes everything that it says")
+                         " restored, because CRIU does what its files say, with root's privileges")
 
 
 def _check_file(found: os.stat_result, path: str) -> None:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGTERM", "SIGXFSZ", "alive", "dying", "ended", "inner_pid", "interpreter",
-           "kill", "own_program", "pidfd_send_signal", "reaped_status", "send_signal", "signal_pidfd", "start_time",
-           "wait"]
+           "kill", "own_program", "reaped_status", "send_signal", "signal_pidfd", "start_time", "wait"]
 
 
 _INTERPRETER: list[str] = []
