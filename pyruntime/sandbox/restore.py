@@ -46,8 +46,8 @@ def opened_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[SavedSourc
             top = held.enter_context(opened(path))
             _check_owner(os.fstat(top), path)
             if mode := S_IMODE(os.fstat(top).st_mode) & 0o077:
-                raise UsageError(f'"{path}": others may read or change it (mode bits {mode:03o}), and CRIU does what its'
-                                 f" files say, with root's privileges: if nobody has changed it, chmod 700 {path}")
+                raise UsageError(f'"{path}": others may read or change it (mode bits {mode:03o}), and CRIU does what'
+                                 f" its files say, with root's privileges: if nobody has changed it, chmod 700 {path}")
             image = held.enter_context(opened("image", top))
             _check_owner(os.fstat(image), f"{path}/image")
             for name in os.listdir(image):
