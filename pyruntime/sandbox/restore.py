@@ -1,8 +1,8 @@
 """Restores a sandbox from a directory that checkpoint.py has written: the source of its root filesystem, and its
 processes.
 
-CRIU does what the files of the directory say, with root's privileges. So the directory is opened once, has to be this user's
-alone, and everything is read through its descriptor: whoever may rename directories above it cannot exchange it.
+CRIU does what the files of the directory say, with root's privileges. So the directory is opened once, has to be this
+user's alone, and everything is read through its descriptor: whoever may rename directories above it cannot exchange it.
 """
 
 from __future__ import annotations
