@@ -108,7 +108,8 @@ def _settled(container: SandboxContainer) -> Iterator[None]:
                 yield
                 return
         sleep(0.005)
-    raise HostError(f"cannot save {container.name}: one of its programs waits in vfork(2) for its child: try again later")
+    raise HostError(f"cannot save {container.name}: one of its programs waits in vfork(2) for its child: try again"
+                    " later")
 
 
 def _vforks(pid: int) -> bool:
