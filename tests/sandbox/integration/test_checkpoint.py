@@ -663,3 +663,17 @@ except errors.HostError as error:
 """)
     assert found["error"] == ("checkpointable sandboxes need root: CRIU saves processes with the rights of the host's"
                               " root")
+
+
+def test_the_keyring_of_the_owner_is_not_theirs(saved: Path) -> None:
+    """CRIU restores no keyrings."""
+    code = ("import ctypes; name = ctypes.create_string_buffer(999);"
+            " ctypes.CDLL(None).syscall(ctypes.c_long(250), 6, -3, name, 999)")   # KEYCTL_DESCRIBE of the session's
+    show = "print(name.value.decode().rpartition(';')[2])"
+    with Sandbox.host(checkpointable=True, user=WHO, seccomp={"defaultAction": "SCMP_ACT_ALLOW"}) as box:
+        process = interpreter(box, "x = 1")
+        assert ask(process, f"exec(\"{code}\"); {show}") == f"_ses.{box.name}"
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        for process in (box.processes[0], interpreter(box, "x = 1")):
+            assert ask(process, f"exec(\"{code}\"); {show}") == f"_ses.{box.name}"
