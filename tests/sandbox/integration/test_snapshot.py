@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -135,3 +137,13 @@ def test_leases_do_not_keep_the_caller_waiting() -> None:
         with pytest.raises(HostError, match=r'files: "data": Resource temporarily unavailable$'):
             box.fork()
         assert time.monotonic() - begun < 5
+
+
+def test_a_sandbox_whose_init_was_killed(rootfs: Path) -> None:
+    """It has nothing to compare any more, and is removed all the same (`nothing_left`)."""
+    with Sandbox(rootfs) as box:
+        os.kill(box._container.entrance.pid, signal.SIGKILL)
+        while box.alive:
+            time.sleep(0.01)
+        with pytest.raises(StateError, match="container not running"):
+            box.diff()
