@@ -144,7 +144,7 @@ class Sandbox:
         self._number = saved.runs
         # Of programs that had just ended: their descendants were about to be killed.
         for name in self._container.entrance.subgroups() - {f"run-{program.number}" for program in saved.programs}:
-            end_group(self._container.entrance.subgroup(name))
+            end_group(self._container.entrance.subgroup(name), self._container.entrance.pid)
         for each in saved.programs:
             program, pid, pidfd, ours = saved.taken(each)
             run = self._run_of(self._enter(program.number))

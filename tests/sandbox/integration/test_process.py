@@ -274,3 +274,31 @@ def test_too_few_descriptors(use: Callable[[Sandbox], object]) -> None:
         left = set(os.listdir("/proc/self/fd")) - set(before)
         assert not left, (spare, [os.readlink(f"/proc/self/fd/{fd}") for fd in left])
     assert 0 < succeeded < 20
+
+
+@pytest.mark.parametrize("option", ["0", "0x40"])   # PTRACE_O_TRACEEXIT
+def test_a_tracer_keeps_nobody_waiting(option: str) -> None:
+    """A program that traces the programs of other runs (PTRACE_SEIZE), so that they do not end or nobody else can wait
+    for them."""
+    code = f"""
+import ctypes, os, time
+print("begins", flush=True)
+traced = {{1, os.getpid()}}
+while True:
+    for pid in {{int(name) for name in os.listdir("/proc") if name.isdigit()}} - traced:
+        try:
+            if open(f"/proc/{{pid}}/cmdline").read().startswith("sleep"):
+                traced.add(pid)
+                print(ctypes.CDLL(None).ptrace(0x4206, pid, 0, {option}), flush=True)
+        except OSError:
+            pass
+    time.sleep(0.01)
+"""
+    with Sandbox.host() as box, box.popen(["python3", "-c", code], text=True) as tracer:
+        assert tracer.stdout and tracer.stdout.readline() == "begins\n"
+        with box.popen(["sleep", "300"]) as process:
+            if tracer.stdout.readline() != "0\n":
+                pytest.skip("the host does not let processes of one user trace each other")
+            process.cancel()
+            assert process.wait(60) == -signal.SIGKILL
+        assert tracer.wait(60) == -signal.SIGKILL
