@@ -294,7 +294,8 @@ while True:
             pass
     time.sleep(0.01)
 """
-    with Sandbox.host() as box, box.popen(["python3", "-c", code], text=True) as tracer:
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW"}   # the default filter refuses the option
+    with Sandbox.host(seccomp=seccomp) as box, box.popen(["python3", "-c", code], text=True) as tracer:
         assert tracer.stdout and tracer.stdout.readline() == "begins\n"
         with box.popen(["sleep", "300"]) as process:
             if tracer.stdout.readline() != "0\n":
@@ -302,3 +303,25 @@ while True:
             process.cancel()
             assert process.wait(60) == -signal.SIGKILL
         assert tracer.wait(60) == -signal.SIGKILL
+
+
+def test_two_that_trace_each_other() -> None:
+    """With PTRACE_O_TRACEEXIT they could never be ended."""
+    code = """
+import ctypes, os, time
+child = os.fork()
+if not child:
+    time.sleep(300)
+trace = ctypes.CDLL(None, use_errno=True).ptrace
+for option in (0x40, 0x1):
+    print(trace(0x4206, child, 0, option), end=" ")   # PTRACE_SEIZE
+trace(0x4207, child, 0, 0)   # PTRACE_INTERRUPT
+os.waitpid(child, 0)
+for request in (0x4200, 21):   # PTRACE_SETOPTIONS, PTRACE_OLDSETOPTIONS (of x86)
+    print(trace(request, child, 0, 0x7F), end=" ")
+print(trace(0x4200, child, 0, 0x10003F))
+os.kill(child, 9)
+"""
+    with Sandbox.host() as box:
+        shown = box.run(["python3", "-u", "-c", code], text=True, timeout=60).stdout
+    assert shown == "-1 0 -1 -1 0\n"
