@@ -677,3 +677,22 @@ def test_the_keyring_of_the_owner_is_not_theirs(saved: Path) -> None:
     with Sandbox.restore(saved) as box:
         for process in (box.processes[0], interpreter(box, "x = 1")):
             assert ask(process, f"exec(\"{code}\"); {show}") == f"_ses.{box.name}"
+
+
+def test_a_stopped_process(saved: Path) -> None:
+    """CRIU would wait for it for ever if it is frozen by cgroup v1."""
+    with Sandbox.host(checkpointable=True, user=WHO) as box:
+        process = start(box, ["sh", "-c", "sleep 1000 & kill -STOP $!; echo $!; read line; echo $line"], stdin=PIPE,
+                        text=True)
+        assert process.stdin and process.stdout
+        stopped = process.stdout.readline().strip()
+        while "State:\tT" not in str(box.run(["cat", f"/proc/{stopped}/status"], text=True).stdout):
+            time.sleep(0.02)
+        if any("freezer" in key.split(",") for key in box._container.entrance._cgroup):
+            with pytest.raises(errors.StateError, match="has been stopped by a signal"):
+                box.checkpoint(saved)
+            assert os.listdir(saved.parent) == [] and process.returncode is None
+            box.run(["kill", "-CONT", stopped], check=True)
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        assert box.processes[0].communicate("line\n", timeout=PATIENCE) == ("line\n", "")
