@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -696,3 +697,16 @@ def test_a_stopped_process(saved: Path) -> None:
         box.checkpoint(saved)
     with Sandbox.restore(saved) as box:
         assert box.processes[0].communicate("line\n", timeout=PATIENCE) == ("line\n", "")
+
+
+def test_arguments_and_options_that_json_does_not_have(saved: Path) -> None:
+    """An argument that is not UTF-8, and mappings that are not dictionaries."""
+    options: dict[str, Any] = {"env": MappingProxyType({"NAME": "value"}),
+                               "seccomp": MappingProxyType({"defaultAction": "SCMP_ACT_ALLOW"})}
+    with Sandbox.host(checkpointable=True, user=WHO, **options) as box:
+        start(box, ["sh", "-c", 'read line; echo "$NAME $0"', "\udcfe\u20ac"], stdin=PIPE)
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        process, = box.processes
+        assert process.args[-1] == "\udcfe\u20ac"
+        assert process.communicate(b"\n", timeout=PATIENCE)[0] == b"value \xfe\xe2\x82\xac\n"
