@@ -261,7 +261,7 @@ class Sandbox:
         The other parameters and the errors are those of `run`; without cgroups, StateError if another program is
         running.
         """
-        words, variables = words_of(argv), variables_of(env)
+        words, variables, seconds = words_of(argv), variables_of(env), seconds_of(timeout, self.limits.wall)
         directory = path_of("cwd", cwd or self._container.cwd)
         streams = None if terminal else ProgramStreams(stdin, stdout, stderr)
         try:
@@ -270,7 +270,7 @@ class Sandbox:
             if streams:
                 streams.close()
             raise
-        process = Process(run, words, seconds=seconds_of(timeout, self.limits.wall), left=self._leave)
+        process = Process(run, words, seconds=seconds, left=self._leave)
         process.start(variables, directory, streams, text=text, window=size)
         return process
 
