@@ -134,5 +134,7 @@ def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _options_of(value: Mapping[str, Any]) -> dict[str, Any]:
     limits, user = value["limits"], value["user"]
+    if value["checkpointable"] is not True:   # it would have too few cgroups for CRIU
+        raise ValueError("the sandbox is not checkpointable")
     return {**value, "limits": Limits(**limits) if limits else None, "user": user if type(user) is int else tuple(user),
             "mounts": [HostMount(**mount) for mount in value["mounts"]]}

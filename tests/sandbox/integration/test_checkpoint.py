@@ -504,6 +504,7 @@ def test_what_is_not_a_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) 
         box.checkpoint(saved)
     record = (saved / "sandbox.json").read_bytes()
     for damage, words in ((record[:-20], "is damaged"), (b"{}", "is missing"), (b'{"version":9}', "has format 9"),
+                          (record.replace(b'"checkpointable":true', b'"checkpointable":false'), "is damaged"),
                           (record.replace(b'"data":"', b'"data":"?'), "is damaged"),
                           (record.replace(b'"disk"', b'"risk"').replace(b'"limits":null', b'"limits":{"risk":1}'),
                            "is damaged")):
