@@ -73,9 +73,9 @@ PROCESSES = (
     "setgroups32", "setpgid", "setpriority", "setregid", "setregid32", "setresgid", "setresgid32", "setresuid",
     "setresuid32", "setreuid", "setreuid32", "setrlimit", "setsid", "setuid", "setuid32", "sigaltstack", "sigprocmask",
     "sigreturn", "tgkill", "tkill", "times", "wait4", "waitid", "waitpid", "pause", "restart_syscall",
-    # The kernel lets a process trace only processes that it may change anyway (ptrace(2); since Linux 4.8 filters see
-    # it, too). The other two make the same check, and parallel programs (MPI) exchange data with them.
-    "process_vm_readv", "process_vm_writev", "ptrace")
+    # The kernel lets a process read only processes that it may trace (ptrace(2), see below). Parallel programs (MPI)
+    # exchange data with these.
+    "process_vm_readv", "process_vm_writev")
 TIMES = (
     # Setting the clock with these needs CAP_SYS_TIME; without it they report the clock's accuracy (ntp_gettime(3)).
     "adjtimex", "clock_adjtime", "clock_adjtime64",
@@ -151,7 +151,7 @@ def profile(capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
         names += WITH_CAPABILITY.get(capability, ())
     calls = [_allow(dict.fromkeys(names)),
              *(_allow(("personality",), {"index": 0, "value": value, "op": "SCMP_CMP_EQ"}) for value in PERSONALITIES),
-             _SOCKETS]
+             _SOCKETS, *_TRACES]
     if "CAP_SYS_ADMIN" not in capabilities:
         # The flags are the first argument, except where the kernel's ABI swaps them with the stack (clone(2)).
         place = 1 if machine.startswith("s390") else 0
@@ -174,6 +174,23 @@ def _allow(names: Collection[str], *conditions: dict[str, Any]) -> dict[str, Any
 _SOCKETS = _allow(("socket",), {"index": 0, "value": KEPT_AWAY[0], "op": "SCMP_CMP_LT"},
                   *({"index": 0, "value": number, "op": "SCMP_CMP_EQ"}
                     for number in range(KEPT_AWAY[0], NEWEST_FAMILY + 1) if number not in KEPT_AWAY))
+
+
+# The kernel lets a process trace only processes that it may change anyway (ptrace(2); since Linux 4.8 filters see it,
+# too). But two that trace each other with PTRACE_O_TRACEEXIT wait for each other when they are killed, and can never be
+# ended: no options with it, in PTRACE_OLDSETOPTIONS, PTRACE_SETOPTIONS and PTRACE_SEIZE. The requests in between are in
+# blocks whose sizes are powers of two.
+_TRACE_EXIT, _WITH_OPTIONS = 0x40, (21, 0x4200, 0x4206)
+_BLOCKS = ((22, 2), (24, 8), (32, 32), (64, 64), (128, 128))   # the first, and how many
+_TRACES = (
+    _allow(("ptrace",), {"index": 0, "value": 21, "op": "SCMP_CMP_LT"},
+           *({"index": 0, "value": (1 << 64) - size, "valueTwo": first, "op": "SCMP_CMP_MASKED_EQ"}
+             for first, size in _BLOCKS),
+           *({"index": 0, "value": number, "op": "SCMP_CMP_EQ"} for number in range(0x4201, 0x4206)),
+           {"index": 0, "value": 0x4206, "op": "SCMP_CMP_GT"}),
+    *(_allow(("ptrace",), {"index": 0, "value": request, "op": "SCMP_CMP_EQ"},
+             {"index": 3, "value": _TRACE_EXIT, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"})
+      for request in _WITH_OPTIONS))
 
 
 def of_document(document: dict[str, Any], capabilities: Collection[str]) -> dict[str, Any]:

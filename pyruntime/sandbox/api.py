@@ -116,7 +116,8 @@ class Sandbox:
         self._closed = self._gone = self._saved = False
         self._programs: WeakSet[Run] = WeakSet()   # those that a checkpoint has
         self.processes: tuple[Process, ...] = ()
-        self._writing = Lock()   # a new directory has one maker, also among the processes of the helper
+        # Of `write`: a new directory has one maker, also among the processes of the helper, and a copy has whole files.
+        self._writing = Lock()
         self._alone = Lock()   # without cgroups, runs cannot be told apart
         self._waiting: Interpreter | None = None
         if _pruned.acquire(blocking=False):
@@ -143,7 +144,7 @@ class Sandbox:
         self._number = saved.runs
         # Of programs that had just ended: their descendants were about to be killed.
         for name in self._container.entrance.subgroups() - {f"run-{program.number}" for program in saved.programs}:
-            end_group(self._container.entrance.subgroup(name))
+            end_group(self._container.entrance.subgroup(name), self._container.entrance.pid)
         for each in saved.programs:
             program, pid, pidfd, ours = saved.taken(each)
             run = self._run_of(self._enter(program.number))
@@ -260,7 +261,7 @@ class Sandbox:
         The other parameters and the errors are those of `run`; without cgroups, StateError if another program is
         running.
         """
-        words, variables = words_of(argv), variables_of(env)
+        words, variables, seconds = words_of(argv), variables_of(env), seconds_of(timeout, self.limits.wall)
         directory = path_of("cwd", cwd or self._container.cwd)
         streams = None if terminal else ProgramStreams(stdin, stdout, stderr)
         try:
@@ -269,7 +270,7 @@ class Sandbox:
             if streams:
                 streams.close()
             raise
-        process = Process(run, words, seconds=seconds_of(timeout, self.limits.wall), left=self._leave)
+        process = Process(run, words, seconds=seconds, left=self._leave)
         process.start(variables, directory, streams, text=text, window=size)
         return process
 
@@ -402,8 +403,9 @@ class Sandbox:
                 raise StateError(f"{self.name} cannot be saved: make it with checkpointable=True")
             self._saved = not leave_running
             try:
-                runs = sorted((run for run in self._programs if run.pid), key=lambda run: run.number)
-                save(self._container, path, self._options, runs, number=self._number, last=not leave_running)
+                with self._writing:
+                    runs = sorted((run for run in self._programs if run.pid), key=lambda run: run.number)
+                    save(self._container, path, self._options, runs, number=self._number, last=not leave_running)
             except BaseException:
                 self._saved = False
                 raise
@@ -414,10 +416,10 @@ class Sandbox:
 
     @contextmanager
     def _still(self) -> Iterator[SandboxContainer]:
-        """The container, whose processes change no files meanwhile, if there is a freezer."""
+        """The container, whose files neither `write` nor, if there is a freezer, its processes change meanwhile."""
         self._enter()
         try:
-            with self._container.still():
+            with self._writing, self._container.still():
                 yield self._container
         finally:
             self._leave()

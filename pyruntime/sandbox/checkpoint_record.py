@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from pyruntime.sandbox.configuration import filter_of
 from pyruntime.sandbox.limits import Limits
 from pyruntime.sandbox.sources import HostMount
 from pyruntime.system.records import Record
@@ -36,6 +38,17 @@ class SavedProgram:
     seconds: float | None
     text: bool
     pipes: Sequence[str]
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> SavedProgram:
+        """Of sandbox.json."""
+        return cls(**{**value, "args": [word if isinstance(word, str) else os.fsdecode(bytes(word))
+                                        for word in value["args"]]})
+
+    def document(self) -> dict[str, Any]:
+        """As in sandbox.json: JSON has no texts for arguments that are not UTF-8, they are lists of bytes."""
+        words = [os.fsencode(word) for word in self.args]
+        return {**asdict(self), "args": [list(word) if _is_foreign(word) else word.decode() for word in words]}
 
 
 @dataclass(frozen=True)
@@ -93,24 +106,35 @@ class SandboxRecord(Record):
 
     def document(self) -> dict[str, Any]:
         """As of Record."""
-        return {**super().document(), "programs": [asdict(program) for program in self.programs],
+        return {**super().document(), "programs": [program.document() for program in self.programs],
                 "pipes": {key: pipe.document() for key, pipe in self.pipes.items()}}
 
     READ: Mapping[str, Callable[[Any], Any]] = {   # type: ignore[misc]
         "options": lambda value: _options_of(value),   # noqa: PLW0108 -- defined below
-        "programs": lambda value: [SavedProgram(**program) for program in value],
+        "programs": lambda value: [SavedProgram.parse(program) for program in value],
         "pipes": lambda value: {key: SavedPipe.parse(pipe) for key, pipe in value.items()},
     }
 
 
+def _is_foreign(word: bytes) -> bool:
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of Sandbox, as in sandbox.json."""
-    limits, env = options["limits"], options["env"]
+    limits, env, seccomp = options["limits"], options["env"], options["seccomp"]
     return {**options, "limits": asdict(limits) if limits else None, "env": dict(env) if env else None,
+            "seccomp": None if seccomp is None else filter_of(seccomp),
             "mounts": [asdict(mount) for mount in options["mounts"]], "devices": list(options["devices"])}
 
 
 def _options_of(value: Mapping[str, Any]) -> dict[str, Any]:
     limits, user = value["limits"], value["user"]
+    if value["checkpointable"] is not True:   # it would have too few cgroups for CRIU
+        raise ValueError("the sandbox is not checkpointable")
     return {**value, "limits": Limits(**limits) if limits else None, "user": user if type(user) is int else tuple(user),
             "mounts": [HostMount(**mount) for mount in value["mounts"]]}

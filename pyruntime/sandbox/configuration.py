@@ -77,7 +77,7 @@ def configuration(prepared: Prepared, limits: Limits, *, scratch: str, mounts: S
                            for mount in (*prepared.mounts, *mounts)]
     document["mounts"].append(_bind(native("init"), INIT, writable=False))
     linux = document["linux"]
-    linux["seccomp"] = profile(()) if seccomp is None else _filter(seccomp)
+    linux["seccomp"] = profile(()) if seccomp is None else filter_of(seccomp)
     linux["devices"] = [_device(path, user) for path in devices]
     linux["resources"]["devices"] = [*linux["resources"]["devices"], *map(_allowed, linux["devices"])]
     linux["resources"] |= limits.resources(swap=swap, without=without)
@@ -107,7 +107,7 @@ def _files(number: int | None) -> int:
     return number
 
 
-def _filter(given: Mapping[str, Any]) -> dict[str, Any]:
+def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """linux.seccomp, as JSON has it; the rest is checked with config.json."""
     try:
         return dict(json.loads(json.dumps(given, default=_plain)))

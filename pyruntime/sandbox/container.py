@@ -17,7 +17,7 @@ from io import FileIO
 from threading import Lock
 from weakref import WeakSet
 
-from pyruntime.errors import HostError, StepError, UsageError
+from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, UsageError
 from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox.apart import apart
 from pyruntime.sandbox.commands import variables_of
@@ -282,14 +282,26 @@ class SandboxContainer:
             yield
             return
         with self._stilling:
-            self.paused = True
-            self._runtime.pause(self.name)
+            self.paused = True   # also if an exception of a signal's handler comes now
+            try:
+                self._runtime.pause(self.name)
+            except PyruntimeError:   # nothing is frozen
+                self.paused = False
+                raise
             try:
                 yield
             finally:
                 if self.paused:
-                    self._runtime.resume(self.name)
-                    self.paused = False
+                    self._go_on()
+
+    def _go_on(self) -> None:
+        """Thaw the processes, unless they have ended meanwhile. Raises StateError."""
+        self.paused = False
+        try:
+            self._runtime.resume(self.name)
+        except StateError:
+            if self.entrance.alive:
+                raise
 
     def kill_still(self) -> None:
         """Within `still`: kill all processes, before any of them goes on."""
@@ -306,7 +318,7 @@ class SandboxContainer:
         """Remove everything, after `end`. Raises StateError if a process does not die."""
         with self._held:
             if self.paused:   # `still` has failed, and frozen processes do not die
-                self._runtime.resume(self.name)
+                self._go_on()
             self._delete()
 
     def _delete(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from select import poll
+from select import POLLIN, poll
 from time import monotonic, sleep
 
 from pyruntime.errors import PyruntimeError, StateError, UsageError
@@ -18,6 +18,7 @@ from pyruntime.sandbox import result
 from pyruntime.sandbox.apart import apart, favoured
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, KeptOutput, ProgramStreams, Pump
 from pyruntime.sandbox.result import Done, Usage
+from pyruntime.sandbox.tracers import end_tracers
 from pyruntime.system.processes import SIGKILL, reaped_status, signal_pidfd
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pyruntime.sandbox.checkpoint_record import SavedProgram
 
 _PATIENCE = 10.0   # seconds for killed processes to end
+_PAUSE = 0.05   # seconds until it is asked again whether a process has ended
 _BLOCK = 512   # the unit of ru_inblock and ru_oublock (task_io_get_inblock of the kernel)
 
 
@@ -137,9 +139,7 @@ class Run:
         are 0 if the program has been reaped already, as a child of init. Raises StateError if its status is lost, too.
         """
         try:
-            if self._entrance.adopts:   # no child of ours, but another one may have got its pid
-                _await_reaping(self.pidfd)
-                raise ChildProcessError
+            self._await_end(pid)
             _, status, used = os.wait4(pid, 0)
         except ChildProcessError:
             lost = reaped_status(self.pidfd)
@@ -148,6 +148,19 @@ class Run:
             return lost, 0.0, 0, 0, 0
         return (status, used.ru_utime + used.ru_stime, used.ru_maxrss << 10, used.ru_inblock * _BLOCK,
                 used.ru_oublock * _BLOCK)
+
+    def _await_end(self, pid: int) -> None:
+        """Wait until the program has ended and can be waited for: a program of another run may trace it. Raises
+        ChildProcessError if it has been reaped."""
+        adopted = self._entrance.adopts   # no child of ours, but another one may have got its pid
+        waiting = poll()
+        waiting.register(self.pidfd, 0 if adopted else POLLIN)   # 0: POLLHUP, it has been reaped (pidfd_poll of Linux)
+        while not (waiting.poll(_PAUSE * 1000) and (adopted or os.waitid(
+                os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT))):
+            end_tracers([pid], self._entrance.pid)
+            sleep(_PAUSE)
+        if adopted:
+            raise ChildProcessError
 
     def _kill(self) -> None:
         """Kill all processes of the run; with a cgroup, wait until all but the program itself have been reaped."""
@@ -163,10 +176,11 @@ class Run:
                 if self._pid:   # an exception, as KeyboardInterrupt
                     self._kill()
                     with suppress(ChildProcessError):   # the runtime has reaped a program that it could not execute
+                        self._await_end(self._pid)
                         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
                     self._pid = 0
                 if self._group:
-                    end_group(self._group)
+                    end_group(self._group, self._entrance.pid)
                     self._group = None
             finally:
                 if self.pidfd >= 0:
@@ -224,12 +238,6 @@ def follow(pump: Pump, kept: KeptOutput, pidfd: int, deadline: float, *, stop: i
             return result.OUTPUT
 
 
-def _await_reaping(pidfd: int) -> None:
-    waiting = poll()
-    waiting.register(pidfd, 0)   # POLLHUP: it has been reaped (pidfd_poll of the kernel)
-    waiting.poll(_PATIENCE * 1000)
-
-
 def _names(streams: Sequence[int], *, terminal: bool) -> list[str]:
     """The names of pipes, as "pipe:[N]", and "" for /dev/null. Raises UsageError for anything else."""
     names = [os.readlink(f"/proc/self/fd/{fd}") for fd in streams]
@@ -249,13 +257,16 @@ def _lost(pid: int) -> StateError:
                       " children; from Linux 6.15 on neither matters")
 
 
-def end_group(group: Subgroup) -> None:
-    """Kill the processes of a sub-cgroup, wait for their end, and remove it. Raises StateError if they do not die."""
+def end_group(group: Subgroup, init: int) -> None:
+    """Kill the processes of a sub-cgroup, wait for their end, and remove it. ``init``: the process ID of the sandbox's.
+    Raises StateError if they do not die."""
     pause, end = 0.0002, monotonic() + _PATIENCE
     while not group.empty():
         if monotonic() > end:
             raise StateError("processes of a run in a sandbox do not die (uninterruptible sleep?)")
         group.kill()
+        if pause == _PAUSE:
+            end_tracers(group.pids(), init)
         sleep(pause)
-        pause = min(pause * 2, 0.05)
+        pause = min(pause * 2, _PAUSE)
     group.remove()

@@ -24,7 +24,7 @@ def copy_tree(source: str, target: str, remedy: str = "give a larger limit of di
     with the ``remedy``."""
     try:
         with opened(source) as old, opened(target) as new:
-            _copy(os.dup(old), new, Copier(lambda path, name, words: None))
+            _copy(old, new, Copier(lambda path, name, words: None))
     except OSError as error:
         if error.errno == ENOSPC:
             raise HostError(f"cannot copy the sandbox's files: {words(error)}: {remedy}") from None
@@ -60,7 +60,7 @@ def _copy(source: int, target: int, copier: Copier) -> None:
         go("..")
 
     try:
-        walk(source, enter, leave)
+        walk(os.dup(source), enter, leave)
     finally:
         os.close(new)
 

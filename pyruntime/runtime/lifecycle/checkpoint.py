@@ -107,7 +107,7 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
     if request.parent_path and not os.path.isdir(parent):
         raise UsageError(f'invalid --parent-path: stat {parent}: no such file or directory')
     options = {**request.options(DUMP_LOG, record.annotations), "root": record.rootfs, **request.dump_options(),
-               "pid": record.pid, "freeze_cgroup": Cgroup(record.cgroup).freezer() if record.cgroup else None}
+               "pid": record.pid, "freeze_cgroup": _freezer(record, status)}
     if not request.pre_dump:
         names = descriptor_names(record.pid)
         options["ext_mnt"] = [{"key": point, "val": key} for point, key in external_mounts(record.pid, request.devices)]
@@ -121,6 +121,31 @@ def checkpoint(root: str, container_id: str, request: CheckpointRequest) -> None
         raise
     if not (request.leave_running or request.pre_dump):
         delete(root, container_id, force=True, warn=request.warn)
+
+
+def _freezer(record: StateRecord, status: str) -> str | None:
+    """The freezer by which CRIU keeps the processes still; None: it stops one after the other. Raises StateError.
+
+    CRIU would wait for ever for a process that has been stopped by a signal and is frozen by cgroup v1: it cannot be
+    traced before it is thawed."""
+    if not record.cgroup:
+        return None
+    group = Cgroup(record.cgroup)
+    freezer, modern = group.find_freezer()
+    stopped = 0 if modern else next(filter(_is_stopped, group.pids()), 0)
+    if stopped and status == PAUSED:
+        raise StateError(f"CRIU cannot save process {stopped}, which has been stopped by a signal, while cgroup v1"
+                         " freezes it, too: continue it (SIGCONT) first")
+    return None if stopped else freezer
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process, which may be frozen, has been stopped by a signal (signal(7))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat, open(f"/proc/{pid}/wchan", "rb") as where:
+            return stat.read().rpartition(b") ")[2][:1] == b"T" or where.read() == b"do_signal_stop"
+    except (FileNotFoundError, ProcessLookupError):   # it has ended
+        return False
 
 
 def _check_features(program: str, request: CheckpointRequest) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -503,6 +504,7 @@ def test_what_is_not_a_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) 
         box.checkpoint(saved)
     record = (saved / "sandbox.json").read_bytes()
     for damage, words in ((record[:-20], "is damaged"), (b"{}", "is missing"), (b'{"version":9}', "has format 9"),
+                          (record.replace(b'"checkpointable":true', b'"checkpointable":false'), "is damaged"),
                           (record.replace(b'"data":"', b'"data":"?'), "is damaged"),
                           (record.replace(b'"disk"', b'"risk"').replace(b'"limits":null', b'"limits":{"risk":1}'),
                            "is damaged")):
@@ -663,3 +665,49 @@ except errors.HostError as error:
 """)
     assert found["error"] == ("checkpointable sandboxes need root: CRIU saves processes with the rights of the host's"
                               " root")
+
+
+def test_the_keyring_of_the_owner_is_not_theirs(saved: Path) -> None:
+    """CRIU restores no keyrings."""
+    code = ("import ctypes; name = ctypes.create_string_buffer(999);"
+            " ctypes.CDLL(None).syscall(ctypes.c_long(250), 6, -3, name, 999)")   # KEYCTL_DESCRIBE of the session's
+    show = "print(name.value.decode().rpartition(';')[2])"
+    with Sandbox.host(checkpointable=True, user=WHO, seccomp={"defaultAction": "SCMP_ACT_ALLOW"}) as box:
+        process = interpreter(box, "x = 1")
+        assert ask(process, f"exec(\"{code}\"); {show}") == f"_ses.{box.name}"
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        for process in (box.processes[0], interpreter(box, "x = 1")):
+            assert ask(process, f"exec(\"{code}\"); {show}") == f"_ses.{box.name}"
+
+
+def test_a_stopped_process(saved: Path) -> None:
+    """CRIU would wait for it for ever if it is frozen by cgroup v1."""
+    with Sandbox.host(checkpointable=True, user=WHO) as box:
+        process = start(box, ["sh", "-c", "sleep 1000 & kill -STOP $!; echo $!; read line; echo $line"], stdin=PIPE,
+                        text=True)
+        assert process.stdin and process.stdout
+        stopped = process.stdout.readline().strip()
+        while "State:\tT" not in str(box.run(["cat", f"/proc/{stopped}/status"], text=True).stdout):
+            time.sleep(0.02)
+        if any("freezer" in key.split(",") for key in box._container.entrance._cgroup):
+            with pytest.raises(errors.StateError, match="has been stopped by a signal"):
+                box.checkpoint(saved)
+            assert os.listdir(saved.parent) == [] and process.returncode is None
+            box.run(["kill", "-CONT", stopped], check=True)
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        assert box.processes[0].communicate("line\n", timeout=PATIENCE) == ("line\n", "")
+
+
+def test_arguments_and_options_that_json_does_not_have(saved: Path) -> None:
+    """An argument that is not UTF-8, and mappings that are not dictionaries."""
+    options: dict[str, Any] = {"env": MappingProxyType({"NAME": "value"}),
+                               "seccomp": MappingProxyType({"defaultAction": "SCMP_ACT_ALLOW"})}
+    with Sandbox.host(checkpointable=True, user=WHO, **options) as box:
+        start(box, ["sh", "-c", 'read line; echo "$NAME $0"', "\udcfe\u20ac"], stdin=PIPE)
+        box.checkpoint(saved)
+    with Sandbox.restore(saved) as box:
+        process, = box.processes
+        assert process.args[-1] == "\udcfe\u20ac"
+        assert process.communicate(b"\n", timeout=PATIENCE)[0] == b"value \xfe\xe2\x82\xac\n"

@@ -274,3 +274,54 @@ def test_too_few_descriptors(use: Callable[[Sandbox], object]) -> None:
         left = set(os.listdir("/proc/self/fd")) - set(before)
         assert not left, (spare, [os.readlink(f"/proc/self/fd/{fd}") for fd in left])
     assert 0 < succeeded < 20
+
+
+@pytest.mark.parametrize("option", ["0", "0x40"])   # PTRACE_O_TRACEEXIT
+def test_a_tracer_keeps_nobody_waiting(option: str) -> None:
+    """A program that traces the programs of other runs (PTRACE_SEIZE), so that they do not end or nobody else can wait
+    for them."""
+    code = f"""
+import ctypes, os, time
+print("begins", flush=True)
+traced = {{1, os.getpid()}}
+while True:
+    for pid in {{int(name) for name in os.listdir("/proc") if name.isdigit()}} - traced:
+        try:
+            if open(f"/proc/{{pid}}/cmdline").read().startswith("sleep"):
+                traced.add(pid)
+                print(ctypes.CDLL(None).ptrace(0x4206, pid, 0, {option}), flush=True)
+        except OSError:
+            pass
+    time.sleep(0.01)
+"""
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW"}   # the default filter refuses the option
+    with Sandbox.host(seccomp=seccomp) as box, box.popen(["python3", "-c", code], text=True) as tracer:
+        assert tracer.stdout and tracer.stdout.readline() == "begins\n"
+        with box.popen(["sleep", "300"]) as process:
+            if tracer.stdout.readline() != "0\n":
+                pytest.skip("the host does not let processes of one user trace each other")
+            process.cancel()
+            assert process.wait(60) == -signal.SIGKILL
+        assert tracer.wait(60) == -signal.SIGKILL
+
+
+def test_two_that_trace_each_other() -> None:
+    """With PTRACE_O_TRACEEXIT they could never be ended."""
+    code = """
+import ctypes, os, time
+child = os.fork()
+if not child:
+    time.sleep(300)
+trace = ctypes.CDLL(None, use_errno=True).ptrace
+for option in (0x40, 0x1):
+    print(trace(0x4206, child, 0, option), end=" ")   # PTRACE_SEIZE
+trace(0x4207, child, 0, 0)   # PTRACE_INTERRUPT
+os.waitpid(child, 0)
+for request in (0x4200, 21):   # PTRACE_SETOPTIONS, PTRACE_OLDSETOPTIONS (of x86)
+    print(trace(request, child, 0, 0x7F), end=" ")
+print(trace(0x4200, child, 0, 0x10003F))
+os.kill(child, 9)
+"""
+    with Sandbox.host() as box:
+        shown = box.run(["python3", "-u", "-c", code], text=True, timeout=60).stdout
+    assert shown == "-1 0 -1 -1 0\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -135,3 +138,35 @@ def test_leases_do_not_keep_the_caller_waiting() -> None:
         with pytest.raises(HostError, match=r'files: "data": Resource temporarily unavailable$'):
             box.fork()
         assert time.monotonic() - begun < 5
+
+
+def test_files_that_are_being_written(rootfs: Path) -> None:
+    """A copy has them whole."""
+    size = 8 << 20
+    with Sandbox(rootfs) as box:
+        box.write("/work/file", bytes(size))
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                box.write("/work/file", bytes(size))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            for _ in range(10):
+                with box.fork() as copy:
+                    assert len(copy.read("/work/file")) == size
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_a_sandbox_whose_init_was_killed(rootfs: Path) -> None:
+    """It has nothing to compare any more, and is removed all the same (`nothing_left`)."""
+    with Sandbox(rootfs) as box:
+        os.kill(box._container.entrance.pid, signal.SIGKILL)
+        while box.alive:
+            time.sleep(0.01)
+        with pytest.raises(StateError, match="container not running"):
+            box.diff()

@@ -27,6 +27,7 @@ ANY: Any = Sandbox   # for values of the wrong types
     (lambda box: box.run(["ls"], env={"A=B": "1"}), 'a name without "="'),
     (lambda box: box.popen(["ls"], env=["A=1"]), "give a dictionary"),
     (lambda box: box.run(["ls"], timeout="5"), "a number of seconds"),
+    (lambda box: box.popen(["ls"], timeout="5"), "a number of seconds"),   # and the end of the sandbox does not hang
     (lambda box: box.run(["ls"], input=5), "give bytes or a text"),
     (lambda box: box.write("/work/file", 5), "give bytes or a text"),
     (lambda box: ANY.host(env={"A": None}), "give texts"),

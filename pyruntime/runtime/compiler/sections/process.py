@@ -54,16 +54,21 @@ def emit(setup: Setup) -> Iterator[Step]:
         # Inherited by init. Later, in a user namespace, the file belongs to the host's root.
         yield step("enter", "write_proc", process["oomScoreAdj"].where, path="self/oom_score_adj",
                    data=str(process.get("oomScoreAdj")))
-    if setup.options.new_keyring:
-        # A kernel without keyrings, or a seccomp filter of the caller that forbids them, does not prevent the
-        # container.
-        yield step("process", "join_keyring", "process", name=f"_ses.{setup.container_id}",
-                   tolerate=(errno.ENOSYS, errno.EPERM, errno.EDQUOT))
+    yield from new_keyring(setup)
     yield from _limits(setup)
     if process:
         yield from _program(setup)
     else:
         yield from _wait(setup)
+
+
+def new_keyring(setup: Setup) -> Iterator[Step]:
+    """A session keyring for the container, unless it keeps that of the runtime's caller."""
+    if setup.options.new_keyring:
+        # A kernel without keyrings, or a seccomp filter of the caller that forbids them, does not prevent the
+        # container.
+        yield step("process", "join_keyring", "process", name=f"_ses.{setup.container_id}",
+                   tolerate=(errno.ENOSYS, errno.EPERM, errno.EDQUOT))
 
 
 def every_cpu() -> Iterator[Step]:

@@ -1,8 +1,8 @@
 """Start CRIU where it can restore a container.
 
 Spec:   none (runc-checkpoint(8)); https://criu.org/Docker for CRIU's requirements on the root filesystem
-Emits:  unshare, propagation, copy_rootfs, open_rootfs, make_dir, mount, bind, mask_path, find_executable,
-        prepare_exec, execve
+Emits:  unshare, propagation, copy_rootfs, open_rootfs, make_dir, mount, bind, mask_path, join_keyring,
+        find_executable, prepare_exec, execve
         (phases SOURCES, UNSHARE, ROOTFS, MOUNTS, DEVICES, RESTRICT, PROCESS, SEAL, EXEC)
 
 CRIU recreates the container's namespaces, mounts and processes from the image. It requires a root filesystem that is a
@@ -17,7 +17,7 @@ import errno
 
 from pyruntime.errors import HostError
 from pyruntime.runtime.cgroups.mounts import emit_mount as emit_cgroup_mount
-from pyruntime.runtime.compiler.sections import devices, mounts, restrict, rootfs
+from pyruntime.runtime.compiler.sections import devices, mounts, process, restrict, rootfs
 from pyruntime.runtime.plan.steps import NO_SLOT, step
 from pyruntime.system import uapi
 
@@ -55,6 +55,8 @@ def emit(setup: Setup) -> Iterator[Step]:
         yield step("mounts", "make_dir", root, path="/tmp",
                    tolerate=(errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP))
     yield from _staged(setup)
+    # CRIU restores no keyrings: the processes inherit CRIU's, which must not be that of the runtime's caller.
+    yield from process.new_keyring(setup)
     yield step("process", "find_executable", "criu", label=revived.program, name=revived.program,
                path="")
     # CRIU's descriptors: 3 is the socket of its requests, followed by those of the namespaces.

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from tests.commands import COMMAND
 from tests.containers import PATIENCE, Bundle, Runtime
-from tests.runtime.integration.checkpoint.checkpointed import COUNT, grows, mountinfo
+from tests.runtime.integration.checkpoint.checkpointed import COUNT, QUIET, grows, mountinfo
 
 
 def test_round_trip(criu: Runtime, own_bundle: Bundle, counter: Path, tmp_path: Path) -> None:
@@ -223,3 +224,22 @@ def test_checkpoints_of_runc(criu: Runtime, own_bundle: Bundle, runc: Any, tmp_p
     done = runc("restore", "-d", "--image-path", tmp_path / "ours", "--bundle", own_bundle, "c1")
     assert done.returncode == 0, done.stdout
     assert grows(count) > again
+
+
+def test_a_stopped_process(criu: Runtime, own_bundle: Bundle, tmp_path: Path) -> None:
+    """CRIU must not freeze it by cgroup v1, or it would wait for it for ever."""
+    own_bundle.shell(QUIET + "sleep 1000 & kill -STOP $!; wait")
+    criu.ok("run", "-d", "c1", own_bundle)
+
+    def stopped() -> list[int]:
+        return [pid for pid in json.loads(criu.ok("ps", "-f", "json", "c1"))
+                if "State:\tT" in Path(f"/proc/{pid}/status").read_text()]
+
+    deadline = time.monotonic() + PATIENCE
+    while not stopped():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    criu.ok("checkpoint", "--image-path", tmp_path / "image", "c1")
+    criu.ok("restore", "--image-path", tmp_path / "image", "-d", "--bundle", own_bundle, "c1")
+    assert len(stopped()) == 1
+    criu.ok("delete", "-f", "c1")
