@@ -21,7 +21,7 @@ What `import pyruntime` has. Pages with examples: [sandbox.md](sandbox.md), [ser
 """
 ORDER = ("run_sandboxed", "Sandbox", "Limits", "HostMount", "Done", "Usage", "Process", "OutputStream", "Template",
          "Pool", "AsyncSandbox", "AsyncProcess", "AsyncOutputStream", "AsyncPool", "run_sandboxed_async", "Engine",
-         "ImageStore", "Runtime", "State")
+         "ImageStore", "Builder", "BuildRequest", "Runtime", "State")
 MORE = {"Usage": Usage, "Process": Process, "OutputStream": OutputStream, "AsyncProcess": AsyncProcess,
         "AsyncOutputStream": AsyncOutputStream}
 

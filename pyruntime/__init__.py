@@ -1,21 +1,25 @@
 """pyruntime: containers as a library, and the commands `pyruntime`, `pyimage` and `pocker`.
 
 ``Runtime`` and ``State`` are the OCI low-level runtime (pyruntime.runtime.api), ``ImageStore`` the image library
-(pyruntime.images.api), ``Engine`` the engine of `pocker` (pyruntime.pocker.api), ``Sandbox`` and ``run_sandboxed`` run
-programs that are not trusted (pyruntime.sandbox.api); ``errors`` is the tree of the exceptions that they raise. Each is
-loaded when it is first used: the commands import this package too, and every import costs start-up time.
+(pyruntime.images.api), ``Builder`` builds Dockerfiles (pyruntime.builder.api), ``Engine`` is the engine of `pocker`
+(pyruntime.pocker.api), ``Sandbox`` and ``run_sandboxed`` run programs that are not trusted (pyruntime.sandbox.api);
+``errors`` is the tree of the exceptions that they raise. Each is loaded when it is first used: the commands import this
+package too, and every import costs start-up time.
 """
 
 from __future__ import annotations
 
 from pyruntime._version import __version__
 
-__all__ = ["AsyncPool", "AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Pool", "Runtime",
-           "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed", "run_sandboxed_async"]
+__all__ = ["AsyncPool", "AsyncSandbox", "BuildRequest", "Builder", "Done", "Engine", "HostMount", "ImageStore",
+           "Limits", "Pool", "Runtime", "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed",
+           "run_sandboxed_async"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyruntime import errors
+    from pyruntime.builder.api import Builder
+    from pyruntime.builder.request import BuildRequest
     from pyruntime.images.api import ImageStore
     from pyruntime.pocker.api import Engine
     from pyruntime.runtime.api import Runtime, State
@@ -56,6 +60,14 @@ def __getattr__(name: str) -> object:
         from pyruntime.pocker.api import Engine  # lazy: as above
 
         return Engine
+    if name == "Builder":
+        from pyruntime.builder.api import Builder  # lazy: as above
+
+        return Builder
+    if name == "BuildRequest":
+        from pyruntime.builder.request import BuildRequest  # lazy: as above
+
+        return BuildRequest
     if name == "ImageStore":
         from pyruntime.images.api import ImageStore  # lazy: as above
 

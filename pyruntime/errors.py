@@ -192,11 +192,12 @@ class SystemdError(PyruntimeError):
 
 
 class CriuError(PyruntimeError):
-    """CRIU failed. ``log`` is the path of its log, or empty if there is none."""
+    """CRIU failed. ``log`` is the path of its log, or empty if there is none; ``died``: it ended without an answer."""
 
-    def __init__(self, message: str, log: str = "") -> None:
+    def __init__(self, message: str, log: str = "", *, died: bool = False) -> None:
         super().__init__(message)
         self.log = log
+        self.died = died
 
 
 class ImageError(PyruntimeError):

@@ -1,11 +1,10 @@
 """The library: what `pyimage build` and `pocker build` do, as typed calls.
 
-    from pyruntime.builder.api import Builder
-    from pyruntime.builder.request import BuildRequest
+    from pyruntime import Builder, BuildRequest, ImageStore
 
     request = BuildRequest("./app")
     request.tags = ["app:1"]
-    print(Builder(ImageStore(), site).build(request).image_id)
+    print(Builder(ImageStore()).build(request).image_id)
 
 Nothing is printed: a BuildProgress observes the steps, and warnings go to the ImageStore's ``warn``. Every error is one
 of pyruntime.errors.
@@ -46,13 +45,13 @@ class Builder:
     """Builds images from Dockerfiles.
 
     ``images``  the local store and the registries
-    ``site``    the networks that RUN can use
+    ``site``    the networks that RUN can use; None: those of `pocker network`
     ``driver``  the storage driver of the steps' root filesystems; "" is the best available
     """
 
-    def __init__(self, images: ImageStore, site: Site, *, driver: str = "") -> None:
+    def __init__(self, images: ImageStore, site: Site | None = None, *, driver: str = "") -> None:
         self._images = images
-        self._site = site
+        self._site = site or network.own_site()
         self._driver = driver
 
     def build(self, request: BuildRequest, progress: BuildProgress | None = None, *,

@@ -25,7 +25,7 @@ from weakref import WeakSet
 from pyruntime.errors import StateError, UsageError
 from pyruntime.sandbox import files
 from pyruntime.sandbox.commands import bytes_of, finished, path_of, seconds_of, variables_of, words_of
-from pyruntime.sandbox.container import NOBODY, SandboxContainer, Settings
+from pyruntime.sandbox.container import SandboxContainer
 from pyruntime.sandbox.host_errors import told
 from pyruntime.sandbox.interpreter import Interpreter
 from pyruntime.sandbox.leftovers import PrunedSandboxes, new_name, prune
@@ -35,6 +35,7 @@ from pyruntime.sandbox.private_mounts import call
 from pyruntime.sandbox.process import OutputStream, Process
 from pyruntime.sandbox.result import Done, Usage
 from pyruntime.sandbox.run import Run, carry_out, end_group
+from pyruntime.sandbox.settings import NOBODY, Settings
 from pyruntime.sandbox.sources import HOST_PATHS, ForkSource, HostMount, HostSource, RootSource, source_of
 
 TYPE_CHECKING = False
@@ -144,7 +145,7 @@ class Sandbox:
         self._number = saved.runs
         # Of programs that had just ended: their descendants were about to be killed.
         for name in self._container.entrance.subgroups() - {f"run-{program.number}" for program in saved.programs}:
-            end_group(self._container.entrance.subgroup(name), self._container.entrance.pid)
+            end_group(self._container.entrance.subgroup(name), self._container.entrance)
         for each in saved.programs:
             program, pid, pidfd, ours = saved.taken(each)
             run = self._run_of(self._enter(program.number))
@@ -393,22 +394,25 @@ class Sandbox:
         then close the sandbox, unless ``leave_running``. The root filesystem and the host's mounts are not saved: they
         have to be there unchanged for the restore.
 
-        Raises StateError if the sandbox is not checkpointable, UsageError if the path exists, HostError without CRIU,
-        CriuError if it cannot save the programs; then they go on, and nothing is written."""
+        Raises StateError if the sandbox is not checkpointable, or a program has a file of a writable mount open,
+        UsageError if the path exists, HostError without CRIU, CriuError if it cannot save the programs; then they go
+        on, and nothing is written."""
         from pyruntime.sandbox.checkpoint import save  # lazy: few sandboxes are saved
 
         self._enter()
         try:
             if not self._container.entrance.adopts:
                 raise StateError(f"{self.name} cannot be saved: make it with checkpointable=True")
-            self._saved = not leave_running
-            try:
-                with self._writing:
+            with self._writing:
+                if self._saved:
+                    raise StateError(f"{self.name} has ended with another checkpoint")
+                self._saved = not leave_running
+                try:
                     runs = sorted((run for run in self._programs if run.pid), key=lambda run: run.number)
                     save(self._container, path, self._options, runs, number=self._number, last=not leave_running)
-            except BaseException:
-                self._saved = False
-                raise
+                except BaseException:
+                    self._saved = False
+                    raise
         finally:
             self._leave()
         if not leave_running:

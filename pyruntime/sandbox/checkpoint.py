@@ -15,9 +15,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from select import POLLHUP, poll
 from time import monotonic, sleep
 
-from pyruntime.errors import CriuError, HostError, UsageError
+from pyruntime.errors import CriuError, HostError, StateError, UsageError
 from pyruntime.images.store.trees import remove
 from pyruntime.sandbox.checkpoint_record import SandboxRecord, SavedPipe, SavedProgram, written_options
+from pyruntime.sandbox.host_files import open_for_writers
 from pyruntime.sandbox.leftovers import place
 from pyruntime.sandbox.private_mounts import call
 from pyruntime.sandbox.sources import Prepared, written
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 CRIU_OPTIONS: Mapping[str, Any] = {"tcp_established": True, "file_locks": True}
 _LEAST = (6, 15)   # PIDFD_GET_INFO with PIDFD_INFO_EXIT
 _PATIENCE = 10.0   # seconds for programs to execute others
+_LIMITED = "\n  CRIU works within the sandbox's limits, which must leave room for 4 processes and 8 MiB of memory"
 _ROOM = "free some there, or name another directory"
 
 
@@ -60,8 +62,9 @@ def require_checkpoints(user: tuple[int, int], network: str | None) -> None:
 def save(container: SandboxContainer, path: str | os.PathLike[str], options: Mapping[str, Any], runs: Sequence[Run],
          *, number: int, last: bool) -> None:
     """Write a checkpoint, whole or not at all. ``number``: of the last run; ``last``: no process executes anything
-    afterwards. Raises UsageError if the path exists or its directory does not, HostError, CriuError; then the processes
-    go on, and nothing is left. Raises PyruntimeError if they do not die in the end; then the checkpoint is there."""
+    afterwards. Raises UsageError if the path exists or its directory does not, StateError, HostError, CriuError; then
+    the processes go on, and nothing is left. Raises PyruntimeError if they do not die in the end; then the checkpoint
+    is there."""
     path = os.path.abspath(path)
     directory, name = os.path.split(path)
     if os.path.lexists(path):
@@ -78,7 +81,11 @@ def save(container: SandboxContainer, path: str | os.PathLike[str], options: Map
         top = held.enter_context(opened(part, above))
         here = f"/proc/self/fd/{top}"
         os.mkdir("files", dir_fd=top)
-        with container.entrance.starting, _settled(container):
+        with container.entrance.changing, _settled(container):
+            if found := open_for_writers(container.pids(), container.entrance.pid, (
+                    mount.source for mount in options["mounts"] if mount.writable)):
+                raise StateError(f"cannot save {container.name}: {found}, in a writable mount of the host, where it may"
+                                 " be another file at the restore: close it before, or mount it read-only")
             with without_log():
                 container.dump(f"{here}/image", call(_devices, container.prepared, base=container.namespace))
             programs = list(_programs(runs))
@@ -202,9 +209,10 @@ def _unread(fd: int, size: int) -> bytes:
 
 
 @contextmanager
-def without_log(remedy: str = "") -> Iterator[None]:
-    """CRIU's log is removed with the rest: its errors are in the message, and the ``remedy``."""
+def without_log() -> Iterator[None]:
+    """CRIU's log is removed with the rest: its errors are in the message. If CRIU has died, so is the likely reason."""
     try:
         yield
     except CriuError as error:
-        raise CriuError(str(error).partition("\n  log file: ")[0] + remedy) from None
+        text = str(error).partition("\n  log file: ")[0]
+        raise CriuError(text + _LIMITED * error.died) from None

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 from pyruntime.sandbox.configuration import filter_of
 from pyruntime.sandbox.limits import Limits
+from pyruntime.sandbox.settings import OPTIONS
 from pyruntime.sandbox.sources import HostMount
 from pyruntime.system.records import Record
 
@@ -21,6 +22,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
+
+
+_OF_PROGRAM: dict[str, Any] = {
+    "number": int, "pid": int, "args": list, "seconds": (int, float, type(None)), "text": bool, "pipes": list}
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,10 @@ class SavedProgram:
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> SavedProgram:
-        """Of sandbox.json."""
+        """Of sandbox.json. Raises ValueError."""
+        for name, kinds in _OF_PROGRAM.items():
+            if not isinstance(value[name], kinds):
+                raise ValueError(f"{name} {value[name]!r}")
         return cls(**{**value, "args": [word if isinstance(word, str) else os.fsdecode(bytes(word))
                                         for word in value["args"]]})
 
@@ -110,6 +118,7 @@ class SandboxRecord(Record):
                 "pipes": {key: pipe.document() for key, pipe in self.pipes.items()}}
 
     READ: Mapping[str, Callable[[Any], Any]] = {   # type: ignore[misc]
+        "image": lambda value: _image_of(value),   # noqa: PLW0108 -- defined below
         "options": lambda value: _options_of(value),   # noqa: PLW0108 -- defined below
         "programs": lambda value: [SavedProgram.parse(program) for program in value],
         "pipes": lambda value: {key: SavedPipe.parse(pipe) for key, pipe in value.items()},
@@ -134,7 +143,15 @@ def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _options_of(value: Mapping[str, Any]) -> dict[str, Any]:
     limits, user = value["limits"], value["user"]
+    if value.keys() != OPTIONS:
+        raise ValueError(f"expected {', '.join(sorted(OPTIONS))}; got {', '.join(sorted(value))}")
     if value["checkpointable"] is not True:   # it would have too few cgroups for CRIU
         raise ValueError("the sandbox is not checkpointable")
     return {**value, "limits": Limits(**limits) if limits else None, "user": user if type(user) is int else tuple(user),
             "mounts": [HostMount(**mount) for mount in value["mounts"]]}
+
+
+def _image_of(value: list[str]) -> list[str]:
+    if value and (len(value) != 2 or not all(isinstance(part, str) for part in value)):
+        raise ValueError(f"expected a store and an ID; got {value!r}")
+    return value

@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from errno import EACCES, EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, ERANGE, EROFS
 from functools import partial
 from io import FileIO
@@ -20,16 +19,16 @@ from weakref import WeakSet
 from pyruntime.errors import HostError, PyruntimeError, StateError, StepError, UsageError
 from pyruntime.runtime.api import ID_MARK
 from pyruntime.sandbox.apart import apart
-from pyruntime.sandbox.commands import variables_of
 from pyruntime.sandbox.configuration import WRITABLE, configuration, preparation
 from pyruntime.sandbox.leftovers import files_of, place, runtime
-from pyruntime.sandbox.limits import BY_CGROUPS, Limits, limits_of
+from pyruntime.sandbox.limits import BY_CGROUPS, limits_of
 from pyruntime.sandbox.private_mounts import (
     bounded_files,
     call_and_keep,
     in_private_mounts,
     namespace_of_this_thread,
 )
+from pyruntime.sandbox.settings import Settings
 from pyruntime.sandbox.sources import HostMount, Prepared, RootSource, writable_directory
 from pyruntime.system.files import replace
 from pyruntime.system.restrictions import read_proc
@@ -38,7 +37,6 @@ from pyruntime.system.sockets import blocking
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
 
     from pyruntime.runtime.cgroups.subgroup import Subgroup
     from pyruntime.runtime.lifecycle.preparation import Entrance, Preparation
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
     from pyruntime.sandbox.network import SandboxNetwork
     from pyruntime.sandbox.restore import SavedProcesses
 
-NOBODY = 65534
-_LAST_ID = (1 << 32) - 2   # the one above means "no ID" (chown(2))
 _ROOT = (0, 0)
 _UNSUITABLE = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
 # The limits that were refused to this user, and whether there are cgroups nevertheless, by the program's cgroups: each
@@ -55,37 +51,6 @@ _UNSUITABLE = (EINVAL, ERANGE, EAGAIN, ENOMEM, ENOSPC)
 _refused: dict[str, tuple[tuple[str, ...], bool]] = {}
 _controls: WeakSet[socket.socket | FileIO] = WeakSet()   # also of sandboxes that are being made
 _living: WeakSet[SandboxContainer] = WeakSet()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What Sandbox is told about its container; see there."""
-
-    limits: Limits = field(default_factory=Limits)
-    mounts: Sequence[HostMount] = ()
-    env: Mapping[str, str] | None = None
-    cwd: str = ""
-    user: int | tuple[int, int] = NOBODY
-    writable: bool = False
-    network: str | None = None
-    seccomp: Mapping[str, Any] | None = None
-    devices: Sequence[str] = ()
-    require_limits: bool = False
-    checkpointable: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for a value of another type."""
-        if not isinstance(self.limits, Limits):
-            raise UsageError(f'limits {self.limits!r}: give Limits(...), as Limits(memory="256m")')
-        for mount in self.mounts:
-            if not isinstance(mount, HostMount):
-                raise UsageError(f'mounts {mount!r}: give HostMount("/source", "/target")')
-        if self.network is not None and not isinstance(self.network, str):
-            raise UsageError(f"network {self.network!r}: give the name of a network, or None for no network")
-        pair = self.user if isinstance(self.user, tuple) else (self.user, self.user)
-        if len(pair) != 2 or not all(isinstance(number, int) and 0 <= number <= _LAST_ID for number in pair):
-            raise UsageError(f"user {self.user!r}: give a number, or a pair (uid, gid) of numbers, up to {_LAST_ID}")
-        variables_of(self.env)
 
 
 class SandboxContainer:
@@ -220,14 +185,12 @@ class SandboxContainer:
 
     def _restore(self, prepared: Preparation, processes: SavedProcesses, streams: Sequence[int]) -> Entrance:
         """Create the container with the processes of a checkpoint."""
-        # lazy: few sandboxes are restored
-        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS, without_log
-        from pyruntime.sandbox.restore import REMEDY
+        from pyruntime.sandbox.checkpoint import CRIU_OPTIONS, without_log  # lazy: few sandboxes are restored
 
         own = files_of(self.name)   # for CRIU's log
         os.makedirs(own, 0o700)
         try:
-            with without_log(REMEDY):
+            with without_log():
                 return self._runtime.restore_prepared(
                     self.name, prepared, processes.image, work_path=own, streams=streams,
                     inherited=processes.inherited,

@@ -15,15 +15,16 @@ _REMEDIES = {
     EMFILE: ": close some, or allow this program more (RLIMIT_NOFILE; ulimit -n)",
     ENFILE: ": allow the host more (sysctl fs.file-max)",
     EAGAIN: ": end other processes, or allow more (RLIMIT_NPROC, pids.max of this program's cgroup)",
-    EFBIG: ": allow this program larger files (RLIMIT_FSIZE; ulimit -f)",
+    EFBIG: ": allow this program larger files (RLIMIT_FSIZE; ulimit -f), or use a filesystem that does",
     ENOMEM: ": free memory, or allow this program more (RLIMIT_AS, its cgroup)",
 }
 
 
 def refused(attempt: str, error: OSError) -> HostError:
     """The error "cannot ``attempt``", with the reason and the remedy."""
-    # A file that is temporarily unavailable has a lease (fcntl(2)); a process or a thread has no name.
-    remedy = "" if error.errno == EAGAIN and error.filename else _REMEDIES.get(error.errno or 0, "")
+    # A process or a thread has no name.
+    leased = error.errno == EAGAIN and error.filename
+    remedy = ": end the program that has a lease of it (fcntl(2))" if leased else _REMEDIES.get(error.errno or 0, "")
     return HostError(f"cannot {attempt}: {words(error)}{remedy}")
 
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from pyruntime.runtime.cgroups.subgroup import Subgroup
 
-REMEDY = "\n  CRIU works within the sandbox's limits: which must leave room for 4 processes and 8 MiB of memory"
-
 
 @contextmanager
 def opened_checkpoint(path: str | os.PathLike[str]) -> Iterator[tuple[SavedSource, dict[str, Any]]]:

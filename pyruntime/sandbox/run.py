@@ -9,11 +9,11 @@ the pid namespace, and one run waits for the other.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from select import POLLIN, poll
 from time import monotonic, sleep
 
-from pyruntime.errors import PyruntimeError, StateError, UsageError
+from pyruntime.errors import PyruntimeError, StateError, StepError, UsageError
 from pyruntime.sandbox import result
 from pyruntime.sandbox.apart import apart, favoured
 from pyruntime.sandbox.pipes import DEVNULL, PIPE, KeptOutput, ProgramStreams, Pump
@@ -91,10 +91,15 @@ class Run:
             self._entrance.exec(args, env=env, cwd=cwd, group=self._group, streams=streams, console=console,
                                 on_pid=on_pid)
 
-        if favoured():
-            apart(enter)
-        else:
-            enter()
+        try:
+            if favoured():
+                apart(enter)
+            else:
+                enter()
+        except StepError:
+            if self._entrance.alive:
+                raise
+            raise StateError("the sandbox has ended: its init has been killed, or a checkpoint has ended it") from None
 
     def take_over(self, program: SavedProgram, pid: int, pidfd: int) -> None:
         """Go on with a program of a checkpoint, as if it had been started."""
@@ -109,7 +114,8 @@ class Run:
         """Send a signal to the program; no effect if `finish` has begun. Not while another thread calls `finish` or
         `end`: the descriptor's number may be another file's then."""
         if self._pid:
-            signal_pidfd(self.pidfd, number)
+            with self._entrance.changing if number == SIGKILL else nullcontext():
+                signal_pidfd(self.pidfd, number)
 
     def finish(self, reason: str) -> Done:
         """Kill what is left of the run, and return the result, without output. ``reason``: why it ends, or "" if the
@@ -165,7 +171,8 @@ class Run:
     def _kill(self) -> None:
         """Kill all processes of the run; with a cgroup, wait until all but the program itself have been reaped."""
         if self._group:
-            self._group.kill()
+            with self._entrance.changing:
+                self._group.kill()
         else:
             self._kill_all()
 
@@ -180,7 +187,7 @@ class Run:
                         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
                     self._pid = 0
                 if self._group:
-                    end_group(self._group, self._entrance.pid)
+                    end_group(self._group, self._entrance)
                     self._group = None
             finally:
                 if self.pidfd >= 0:
@@ -257,16 +264,16 @@ def _lost(pid: int) -> StateError:
                       " children; from Linux 6.15 on neither matters")
 
 
-def end_group(group: Subgroup, init: int) -> None:
-    """Kill the processes of a sub-cgroup, wait for their end, and remove it. ``init``: the process ID of the sandbox's.
-    Raises StateError if they do not die."""
+def end_group(group: Subgroup, entrance: Entrance) -> None:
+    """Kill the processes of a sub-cgroup, wait for their end, and remove it. Raises StateError if they do not die."""
     pause, end = 0.0002, monotonic() + _PATIENCE
     while not group.empty():
         if monotonic() > end:
             raise StateError("processes of a run in a sandbox do not die (uninterruptible sleep?)")
-        group.kill()
+        with entrance.changing:
+            group.kill()
         if pause == _PAUSE:
-            end_tracers(group.pids(), init)
+            end_tracers(group.pids(), entrance.pid)
         sleep(pause)
         pause = min(pause * 2, _PAUSE)
     group.remove()

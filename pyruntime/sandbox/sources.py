@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
+    from typing import Any
 
     from pyruntime.images.progress import Progress
     from pyruntime.images.store.extract import Wanted
@@ -123,16 +124,27 @@ class BundleSource(RootSource):
     path: str
 
     def prepare(self, scratch: str, user: tuple[int, int]) -> Prepared:
-        """An overlay, with the bundle's root filesystem below."""
+        """An overlay, with the bundle's root filesystem below. Raises ConfigError, UsageError."""
         name = f"{self.path}/config.json"
         with open(name, "rb") as file:
             document = decode(file.read(), name)
-        config = document if isinstance(document, dict) else {}
-        root = (config.get("root") or {}).get("path") or "rootfs"
-        process = config.get("process") or {}
-        prepared = Directory(os.path.join(self.path, root)).prepare(scratch, user)
-        prepared.env, prepared.cwd = process.get("env") or [], process.get("cwd") or ""
+        root = os.path.join(self.path, _member(document, name, "root.path", "rootfs"))
+        prepared = Directory(root).prepare(scratch, user)
+        prepared.env, prepared.cwd = _member(document, name, "process.env", []), _member(
+            document, name, "process.cwd", "")
         return prepared
+
+
+def _member(document: Any, name: str, where: str, missing: Any) -> Any:
+    value = document
+    for part in where.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return missing
+    wanted = "a list of texts" if isinstance(missing, list) else "a text"
+    if type(value) is not type(missing) or not all(isinstance(word, str) for word in value):
+        raise UsageError(f'"{name}": {where}: {value!r} is not {wanted}')
+    return value
 
 
 @dataclass(frozen=True)

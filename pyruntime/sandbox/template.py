@@ -15,12 +15,13 @@ import os
 from contextlib import ExitStack
 from dataclasses import replace
 
-from pyruntime.errors import StateError
+from pyruntime.errors import StateError, UsageError
 from pyruntime.sandbox.api import Sandbox
 from pyruntime.sandbox.host_errors import told
 from pyruntime.sandbox.leftovers import place
 from pyruntime.sandbox.limits import Limits
 from pyruntime.sandbox.private_mounts import bounded_files, call_and_keep
+from pyruntime.sandbox.settings import OPTIONS
 from pyruntime.sandbox.sources import (
     HostSource,
     Prepared,
@@ -63,6 +64,8 @@ class Template:
                  setup_timeout: float | None = 600.0, store: ImageStore | None = None,
                  progress: Progress | None = None, **options: Any) -> None:
         """Raises RunFailed if a command of the set-up fails, and what Sandbox raises; then nothing is left."""
+        if unknown := sorted(options.keys() - OPTIONS):
+            raise UsageError(f"{unknown[0]}: there is no such option of a sandbox: write {', '.join(sorted(OPTIONS))}")
         self._options = options
         self._closed = False
         given = root if isinstance(root, RootSource) else source_of(root, store, progress) if root else HostSource()

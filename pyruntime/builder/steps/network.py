@@ -14,9 +14,11 @@ from __future__ import annotations
 import os
 
 from pyruntime.errors import HostError, PyruntimeError
+from pyruntime.networks.directories import open_site, root_directory, run_directory
 from pyruntime.networks.etc_files import host_line, resolv
 from pyruntime.networks.host_files import RESOLV
 from pyruntime.networks.present import HOST, NONE
+from pyruntime.runtime.cgroups import scope
 from pyruntime.system.names import new_id
 from pyruntime.system.processes import start_time
 
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 HOSTNAME = "build"   # with a loopback address: the same in each build, whatever programs make of it
 _HOSTS = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{HOSTNAME}\n"
+
+
+def own_site() -> Site:
+    """The networks of this user's `pocker network`. Raises PyruntimeError."""
+    return open_site(root_directory(), run_directory(), lambda pid: scope.move("pocker-names", pid))
 
 
 class RunNetwork:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from pyruntime.system.mountinfo import unescape
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,14 +85,6 @@ class CgroupHost:
         if self.unified and (v2_name or v1_name) in self.unified.controllers:
             return self.unified
         return None
-
-
-def unescape(text: str) -> str:
-    r"""Undo the kernel's escapes in mountinfo: ``\040`` blank, ``\011`` tab, ``\012`` newline, ``\134`` backslash."""
-    if "\\" not in text:
-        return text
-    head, *rest = text.split("\\")
-    return head + "".join(chr(int(part[:3], 8)) + part[3:] if part[:3].isdigit() else "\\" + part for part in rest)
 
 
 def below(path: str, root: str) -> str:

@@ -208,7 +208,7 @@ class Criu:
         lines = [text, *reasons[1:]]
         if self.log:
             lines.append(f"log file: {self.log}")
-        return CriuError("\n  ".join(lines), self.log)
+        return CriuError("\n  ".join(lines), self.log, died=response is None)
 
 
 def log_errors(path: str, most: int = 5) -> list[str]:
@@ -223,7 +223,8 @@ def log_errors(path: str, most: int = 5) -> list[str]:
     # Before that line CRIU probes the kernel, and logs each missing feature as an error.
     begin = next((number for number, line in enumerate(lines) if any(words in line for words in _BEGINS)), 0)
     found = [match[1] for match in map(_ERROR.match, lines[begin:]) if match]
-    return [line for line in found if not line.startswith(_HARMLESS) and not line.endswith("FAILED.")][:most]
+    kept = [line for line in found if not line.startswith(_HARMLESS) and not line.endswith("FAILED.")]
+    return list(dict.fromkeys(kept))[:most]
 
 
 def lacking(program: str, *features: str) -> list[str]:

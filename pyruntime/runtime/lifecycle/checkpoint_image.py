@@ -11,11 +11,11 @@ import os
 import stat
 
 from pyruntime.errors import PyruntimeError, UsageError
-from pyruntime.runtime.cgroups.host import unescape
 from pyruntime.runtime.lifecycle import checkpoint_protocol as protocol
 from pyruntime.runtime.lifecycle.facts import read_host
 from pyruntime.system.files import reopen
 from pyruntime.system.json import decode, encode
+from pyruntime.system.mountinfo import unescape
 from pyruntime.system.uapi import CLONE_NEWNET
 
 TYPE_CHECKING = False

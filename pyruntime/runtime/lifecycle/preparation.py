@@ -105,13 +105,13 @@ class Entrance:
     """The way into a container of a Preparation, open until `close`.
 
     ``adopts``  whether init becomes the parent of the commands, so that a checkpoint has them; each needs a sub-cgroup
-    ``starting``  with ``adopts``, a lock that `exec` holds: half-started commands cannot be saved
+    ``changing``  with ``adopts``, a lock for whoever starts or kills commands: CRIU can save neither half of it
     """
 
     def __init__(self, preparation: Preparation, record: StateRecord, *, adopts: bool = False) -> None:
         """Raises StateError if the container has stopped."""
         self.adopts = adopts
-        self.starting: AbstractContextManager[object] = Lock() if adopts else nullcontext()
+        self.changing: AbstractContextManager[object] = Lock() if adopts else nullcontext()
         self._foreign = foreign_namespaces(record.pid) if adopts else 0   # CRIU restores into a new time namespace
         self._preparation = preparation
         self._id = record.id
@@ -186,7 +186,7 @@ class Entrance:
                 raise StateError(f'"{args[0]}" ended before its start, or is not in its cgroup')
             on_pid(found[0])
 
-        with self.starting:
+        with self.changing:
             pid = ExecLaunch(plan, fds, ExecRequest(streams=streams, on_pid=adopted if self.adopts else on_pid)).run()
         if self.adopts:
             THIS_PROCESS.let_end(pid)

@@ -20,8 +20,9 @@ from tests.containers import Bundle, Runtime
 
 def test_all_matches_the_module() -> None:
     assert set(pyruntime.__all__) == {
-        "AsyncPool", "AsyncSandbox", "Done", "Engine", "HostMount", "ImageStore", "Limits", "Pool", "Runtime",
-        "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed", "run_sandboxed_async"}
+        "AsyncPool", "AsyncSandbox", "BuildRequest", "Builder", "Done", "Engine", "HostMount", "ImageStore", "Limits",
+        "Pool", "Runtime", "Sandbox", "State", "Template", "__version__", "errors", "run_sandboxed",
+        "run_sandboxed_async"}
     assert set(pyruntime.__all__) <= set(dir(pyruntime))
     for name in pyruntime.__all__:
         assert getattr(pyruntime, name)

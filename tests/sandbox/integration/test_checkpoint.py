@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,59 +19,14 @@ from typing import Any
 import pytest
 
 from pyruntime import AsyncSandbox, HostMount, ImageStore, Limits, Sandbox, Template, errors
-from pyruntime.runtime.lifecycle.restore import Revival
-from pyruntime.sandbox import restore
-from pyruntime.sandbox.api import PIPE, STDOUT, Process
-from pyruntime.sandbox.checkpoint_record import SandboxRecord
-from pyruntime.sandbox.container import NOBODY
-from pyruntime.system.restrictions import capable
+from pyruntime.sandbox.api import PIPE, STDOUT
 from tests.conftest import TOP
 from tests.containers import PATIENCE
-from tests.criu import path_with_criu
+from tests.sandbox.checkpoints import PYTHON, WHO, ask, interpreter, saved, start
 from tests.sandbox.integration.test_callers import STATES
-from tests.sandbox.integration.test_rootless import home, user
 from tests.sandbox.integration.test_snapshot import CHANGE
 
-__all__ = ["home"]   # a fixture
-
-# CRIU may read the limits of other users' processes with this capability only.
-WHO = NOBODY if capable("CAP_SYS_RESOURCE") else 0
-PYTHON = ["python3", "-i", "-q"]
-_started: list[Process] = []
-
-
-@pytest.fixture
-def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Where to write a checkpoint, with CRIU in PATH; afterwards nothing is beside it."""
-    if tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < (6, 15):
-        pytest.skip("checkpointable sandboxes need Linux 6.15")
-    monkeypatch.setenv("PATH", path_with_criu())
-    place = tmp_path / "checkpoints"
-    place.mkdir()
-    yield place / "saved"
-    while _started:
-        _started.pop().close()
-    assert set(os.listdir(place)) <= {"saved", "again"}
-
-
-def start(box: Sandbox, argv: list[str], **options: Any) -> Process:
-    """As box.popen; closed after the test."""
-    _started.append(box.popen(argv, **options))
-    return _started[-1]
-
-
-def interpreter(box: Sandbox, code: str) -> Process:
-    """A started Python that has executed this code."""
-    process = start(box, PYTHON, stdin=PIPE, stderr=STDOUT, text=True)
-    assert ask(process, f"{code}; print('loaded')") == "loaded"
-    return process
-
-
-def ask(process: Process, code: str) -> str:
-    """The next line that the interpreter prints."""
-    assert process.stdin and process.stdout
-    process.stdin.write(f"{code}\n")
-    return str(process.stdout.readline()).rpartition(">>> ")[2].strip()
+__all__ = ["saved"]   # a fixture
 
 
 def contents(path: Path) -> dict[str, tuple[int, int]]:
@@ -440,136 +394,6 @@ def test_asyncio(saved: Path) -> None:
     asyncio.run(program())
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="the host has no /dev/fuse")
-def test_what_criu_cannot_save(saved: Path) -> None:
-    """An open device; afterwards the program goes on. The device and an own filter are there after a restore."""
-    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}]}
-    with Sandbox.host(checkpointable=True, user=WHO, devices=["/dev/fuse"], seccomp=seccomp) as box:
-        process = interpreter(box, "import os; fuse = os.open('/dev/fuse', os.O_RDWR)")
-        with pytest.raises(errors.CriuError, match="Can't dump file"):
-            box.checkpoint(saved)
-        assert os.listdir(saved.parent) == [] and ask(process, "os.close(fuse); print('closed')") == "closed"
-        box.checkpoint(saved)
-    with Sandbox.restore(saved) as box:
-        assert ask(box.processes[0], "print(os.open('/dev/fuse', os.O_RDWR) > 2)") == "True"
-        assert "state" in ask(box.processes[0], "exec('try: os.mkdir(\"/tmp/x\")\\nexcept OSError as e: print(e)')")
-
-
-def test_what_is_refused(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with Sandbox.host() as box, pytest.raises(errors.StateError, match="checkpointable=True"):
-        box.checkpoint(saved)
-    for options in ({"network": "default"}, {"interpreter": "python3"}):
-        with pytest.raises(errors.UsageError, match="leave out"):
-            Sandbox.host(checkpointable=True, user=WHO, **options)  # type: ignore[arg-type]
-    with Sandbox.host(checkpointable=True, user=WHO) as box:
-        with pytest.raises(errors.UsageError, match="no terminals"):
-            box.popen(["true"], terminal=True)
-        with (tmp_path / "file").open("w") as file, pytest.raises(errors.UsageError, match="give PIPE"):
-            box.popen(["true"], stdout=file)
-        with pytest.raises(errors.StepError, match="executable file not found"):
-            box.run(["no-such-program"])
-        process = interpreter(box, "x = 1")
-        saved.mkdir()
-        with pytest.raises(errors.UsageError, match="exists: remove it"):
-            box.checkpoint(saved)
-        saved.rmdir()
-        for directory, words in ((tmp_path / "missing", "No such file"), (tmp_path / "file", "Not a directory")):
-            with pytest.raises(errors.UsageError, match=f'"{directory}": {words}.*make it'):
-                box.checkpoint(directory / "saved")
-        for program, kind, words in ((None, errors.HostError, "install the package criu"),
-                                     ("case $1 in --version) echo Version: 4.1;; esac", errors.CriuError,
-                                      "criu failed: type DUMP")):
-            place = tmp_path / f"bin-{program is None}"
-            place.mkdir()
-            if program:
-                (place / "criu").write_text(f"#!/bin/sh\n{program}\n")
-                (place / "criu").chmod(0o755)
-            monkeypatch.setenv("PATH", f"{place}:/usr/bin:/bin")
-            with pytest.raises(kind, match=words):
-                box.checkpoint(saved)
-            assert os.listdir(saved.parent) == []
-            assert ask(process, "print(x)") == "1"
-
-
-def test_what_is_not_a_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(errors.UsageError, match="not a checkpoint of a sandbox"):
-        Sandbox.restore(saved)
-    saved.mkdir(0o700)
-    with pytest.raises(errors.UsageError, match="not a checkpoint of a sandbox"):
-        Sandbox.restore(saved)
-    saved.rmdir()
-    with Sandbox.host(checkpointable=True, user=WHO) as box:
-        interpreter(box, "x = 1")
-        box.checkpoint(saved)
-    record = (saved / "sandbox.json").read_bytes()
-    for damage, words in ((record[:-20], "is damaged"), (b"{}", "is missing"), (b'{"version":9}', "has format 9"),
-                          (record.replace(b'"checkpointable":true', b'"checkpointable":false'), "is damaged"),
-                          (record.replace(b'"data":"', b'"data":"?'), "is damaged"),
-                          (record.replace(b'"disk"', b'"risk"').replace(b'"limits":null', b'"limits":{"risk":1}'),
-                           "is damaged")):
-        (saved / "sandbox.json").write_bytes(damage)
-        with pytest.raises(errors.RecordError, match=words):
-            Sandbox.restore(saved)
-    (saved / "sandbox.json").write_bytes(record.replace(b'"number":', b'"number":7'))
-    with pytest.raises(errors.StateError, match="has not been restored"):
-        Sandbox.restore(saved)
-    (saved / "sandbox.json").write_bytes(record)
-    for mode in (0o770, 0o701, 0o755):
-        saved.chmod(mode)
-        with pytest.raises(errors.UsageError, match=r"others may read or change it.*chmod 700"):
-            Sandbox.restore(saved)
-    saved.chmod(0o700)
-    for path in (saved, saved / "image", saved / "image/pstree.img", saved / "sandbox.json"):
-        os.chown(path, NOBODY, NOBODY)
-        with pytest.raises(errors.UsageError, match=f'"{path}" belongs to user {NOBODY}'):
-            Sandbox.restore(saved)
-        os.chown(path, 0, 0)
-    for path in (saved / "image/pstree.img", saved / "sandbox.json"):
-        path.rename(saved / "elsewhere")
-        path.symlink_to("../elsewhere" if path.parent != saved else "elsewhere")
-        with pytest.raises(errors.UsageError, match=f'"{path}" is not a regular file'):
-            Sandbox.restore(saved)
-        (saved / "elsewhere").rename(path)
-    with monkeypatch.context() as patch:
-        patch.setenv("PATH", "/usr/bin:/bin")
-        with pytest.raises(errors.HostError, match="install the package criu"):
-            Sandbox.restore(saved)
-    pages = next((saved / "image").glob("pstree.img"))
-    pages.rename(saved / "pstree")
-    with pytest.raises(errors.CriuError, match="criu failed: type RESTORE"):
-        Sandbox.restore(saved)
-    (saved / "pstree").rename(pages)
-    with Sandbox.restore(saved) as box:
-        assert ask(box.processes[0], "print(x)") == "1"
-
-
-@pytest.mark.parametrize(("owner", "name"), [
-    (SandboxRecord, "parse"), (restore, "copied"), (Revival, "bring_back"), (Revival, "_open_image")])
-def test_a_checkpoint_that_is_exchanged_meanwhile(saved: Path, monkeypatch: pytest.MonkeyPatch, owner: object,
-                                                  name: str) -> None:
-    """By a user who may rename directories above it: what has been checked is what is restored."""
-    with Sandbox.host(checkpointable=True, user=WHO) as box:
-        process = interpreter(box, "x = 1")
-        box.write("/work/file", "checked")
-        box.checkpoint(saved, leave_running=True)
-        assert ask(process, "x = 2; print(x)") == "2"
-        box.write("/work/file", "another")
-        box.checkpoint(saved.parent / "again")
-    real = getattr(owner, name)
-
-    def exchanged(*args: Any) -> Any:
-        saved.rename(saved.parent / "away")
-        (saved.parent / "again").rename(saved)
-        return real(*args)
-
-    monkeypatch.setattr(owner, name, exchanged)
-    with Sandbox.restore(saved) as box:
-        assert box.read("/work/file") == b"checked" and ask(box.processes[0], "print(x)") == "1"
-    saved.rename(saved.parent / "again")
-    (saved.parent / "away").rename(saved)
-
-
 def test_a_deep_tree(saved: Path) -> None:
     """Beyond the length of a path, Python's stack and the number of open files."""
     levels = 3000
@@ -598,19 +422,6 @@ def test_packets_that_nobody_has_read(saved: Path) -> None:
         assert out == b"".join(b"packet %d\n" % number for number in range(10))
 
 
-def test_a_root_filesystem_that_is_gone(saved: Path, rootfs: Path, tmp_path: Path) -> None:
-    shutil.copytree(rootfs, tmp_path / "rootfs", symlinks=True)
-    with Sandbox(tmp_path / "rootfs", checkpointable=True, user=WHO) as box:
-        start(box, ["sleep", "1000"])
-        box.checkpoint(saved)
-    (tmp_path / "rootfs").rename(tmp_path / "away")
-    with pytest.raises(errors.UsageError, match="is not there: put it back"):
-        Sandbox.restore(saved)
-    (tmp_path / "away").rename(tmp_path / "rootfs")
-    with Sandbox.restore(saved) as box:
-        assert box.processes[0].returncode is None
-
-
 @pytest.mark.parametrize("state", ["SIGCHLD ignored", "a closed umask", "no standard streams", "short socket timeouts"])
 def test_callers_in_odd_states(saved: Path, state: str) -> None:
     code = f"""
@@ -636,14 +447,6 @@ os._exit(7)
     subprocess.run([sys.executable, "-c", "from pyruntime.sandbox.api import prune; prune()"], check=True)
 
 
-def test_limits_without_room_for_criu(saved: Path) -> None:
-    with Sandbox.host(checkpointable=True, user=WHO, limits=Limits(pids=3)) as box:
-        start(box, ["sleep", "1000"])
-        box.checkpoint(saved)
-    with pytest.raises(errors.CriuError, match="room for 4 processes"):
-        Sandbox.restore(saved)
-
-
 def test_the_example(saved: Path) -> None:
     """That of docs/sandbox.md."""
     text = (TOP / "docs/sandbox.md").read_text().partition("## Checkpoints of running programs")[2]
@@ -654,17 +457,6 @@ def test_the_example(saved: Path) -> None:
         "/var/tmp/saved", str(saved))
     exec(compile(example, "docs/sandbox.md", "exec"), {"Sandbox": Sandbox, "PIPE": PIPE})
     assert saved.is_dir()
-
-
-def test_without_root(home: Path) -> None:
-    found = user(home, """
-try:
-    Sandbox.host(checkpointable=True)
-except errors.HostError as error:
-    found["error"] = str(error)
-""")
-    assert found["error"] == ("checkpointable sandboxes need root: CRIU saves processes with the rights of the host's"
-                              " root")
 
 
 def test_the_keyring_of_the_owner_is_not_theirs(saved: Path) -> None:
@@ -679,25 +471,6 @@ def test_the_keyring_of_the_owner_is_not_theirs(saved: Path) -> None:
     with Sandbox.restore(saved) as box:
         for process in (box.processes[0], interpreter(box, "x = 1")):
             assert ask(process, f"exec(\"{code}\"); {show}") == f"_ses.{box.name}"
-
-
-def test_a_stopped_process(saved: Path) -> None:
-    """CRIU would wait for it for ever if it is frozen by cgroup v1."""
-    with Sandbox.host(checkpointable=True, user=WHO) as box:
-        process = start(box, ["sh", "-c", "sleep 1000 & kill -STOP $!; echo $!; read line; echo $line"], stdin=PIPE,
-                        text=True)
-        assert process.stdin and process.stdout
-        stopped = process.stdout.readline().strip()
-        while "State:\tT" not in str(box.run(["cat", f"/proc/{stopped}/status"], text=True).stdout):
-            time.sleep(0.02)
-        if any("freezer" in key.split(",") for key in box._container.entrance._cgroup):
-            with pytest.raises(errors.StateError, match="has been stopped by a signal"):
-                box.checkpoint(saved)
-            assert os.listdir(saved.parent) == [] and process.returncode is None
-            box.run(["kill", "-CONT", stopped], check=True)
-        box.checkpoint(saved)
-    with Sandbox.restore(saved) as box:
-        assert box.processes[0].communicate("line\n", timeout=PATIENCE) == ("line\n", "")
 
 
 def test_arguments_and_options_that_json_does_not_have(saved: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyruntime import HostMount, Pool, Sandbox
+from pyruntime import HostMount, Pool, Sandbox, Template
 from pyruntime.errors import UsageError
 from tests.sandbox.programs import sh
 
@@ -90,3 +91,16 @@ def test_long_times(box: Sandbox) -> None:
     assert box.run(["true"], timeout=1e12).reason == "exited"
     with box.popen(["true"], timeout=1e12) as process:
         assert process.wait() == 0
+
+
+def test_a_bundle_with_a_wrong_configuration(rootfs: Path, tmp_path: Path) -> None:
+    for process, words in (({"env": 5}, "env: 5 is not a list of texts"), ({"env": [5]}, "is not a list of texts"),
+                           ({"cwd": []}, r"cwd: \[\] is not a text")):
+        (tmp_path / "config.json").write_text(json.dumps({"root": {"path": str(rootfs)}, "process": process}))
+        with pytest.raises(UsageError, match=words):
+            Sandbox(tmp_path)
+
+
+def test_an_option_that_there_is_not() -> None:
+    with pytest.raises(UsageError, match=r"timeout: there is no such option of a sandbox: write .*cwd, devices"):
+        Template(timeout=5)

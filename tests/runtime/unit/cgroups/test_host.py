@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy, below, discover, parse, unescape
+from pyruntime.runtime.cgroups.host import CgroupHost, Hierarchy, below, discover, parse
+from pyruntime.system.mountinfo import unescape
 
 V1 = """\
 22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
